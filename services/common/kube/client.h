@@ -1,0 +1,151 @@
+// The verbs of a Kubernetes API.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/kube/object.h"
+#include "common/net/http.h"
+#include "common/net/http_client.h"
+
+namespace metrics {
+class Registry;
+}
+
+namespace kube {
+
+// How bytes reach an API server: HTTP, or a direct call into the local one. Thread-safe.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual absl::StatusOr<net::Response> Send(const net::Request& request,
+                                             absl::Duration timeout) = 0;
+  virtual absl::StatusOr<std::unique_ptr<net::HttpStream>> Open(const net::Request& request,
+                                                                absl::Duration timeout) = 0;
+};
+
+struct ListOptions {
+  std::string namespace_name;  // Empty: all namespaces.
+  std::string label_selector;
+  std::string field_selector;
+  std::string resource_version;        // "": the most recent; "0": any, cheap.
+  std::string resource_version_match;  // "", "NotOlderThan", "Exact".
+  int64_t limit = 500;                 // Page size; List() reads all pages. 0: no pages.
+  bool metadata_only = false;          // PartialObjectMetadata.
+};
+
+struct ObjectList {
+  std::vector<Object> items;  // Each with apiVersion and kind, which a server leaves out.
+  std::string resource_version;
+};
+
+struct WatchOptions {
+  std::string namespace_name;
+  std::string label_selector;
+  std::string field_selector;
+  std::string resource_version;
+  bool send_initial_events = false;  // Watch-list.
+  bool metadata_only = false;
+  absl::Duration timeout = absl::Seconds(450);
+};
+
+struct WatchEvent {
+  enum class Type { kAdded, kModified, kDeleted, kBookmark };
+  Type type = Type::kAdded;
+  Object object;
+};
+
+// The events of one watch. One reader thread; Cancel() from any thread.
+class Watch {
+ public:
+  explicit Watch(std::unique_ptr<net::HttpStream> stream);
+  ~Watch();
+
+  // nullopt at the regular end. kDeadlineExceeded after `timeout` without an event (read on);
+  // kOutOfRange when the history is gone: list again; kUnavailable when cut.
+  absl::StatusOr<std::optional<WatchEvent>> Next(absl::Duration timeout);
+  void Cancel();
+
+ private:
+  std::unique_ptr<net::HttpStream> stream_;
+  std::string buffer_;
+};
+
+enum class PatchType { kMerge, kStrategicMerge, kJson, kApply };
+
+struct WriteOptions {
+  std::string field_manager;  // Empty: the client's.
+  bool dry_run = false;
+  bool force = false;         // Only with kApply.
+};
+
+struct DeleteOptions {
+  std::string propagation = "Background";
+  std::string uid;               // Precondition, if given.
+  std::string resource_version;  // Precondition, if given.
+  std::optional<int64_t> grace_period_seconds;
+};
+
+struct ClientOptions {
+  std::string field_manager = "kaito-cpp";
+  std::string user_agent = "kaito-cpp";
+  absl::Duration call_timeout = absl::Seconds(30);
+  absl::Duration list_timeout = absl::Seconds(60);
+  double queries_per_second = 0;  // 0: no limit of our own.
+  int burst = 50;
+  metrics::Registry* registry = nullptr;  // Optional: rest_client_*.
+};
+
+// Thread-safe. Errors by the Status' reason (platform design 1.4): kNotFound, kAlreadyExists,
+// kAborted (conflict), kInvalidArgument (with all causes), kFailedPrecondition (namespace is going),
+// kPermissionDenied, kResourceExhausted, kUnavailable, kOutOfRange (expired), kDeadlineExceeded.
+// 429 and 5xx with Retry-After are waited for, at most 10 times within the deadline.
+class Client {
+ public:
+  // `transport` is borrowed.
+  Client(Transport& transport, ClientOptions options);
+  ~Client();
+
+  absl::StatusOr<Object> Get(const Resource& resource, const ObjectKey& key);
+  absl::StatusOr<ObjectList> List(const Resource& resource, const ListOptions& options = {});
+  absl::StatusOr<std::unique_ptr<Watch>> StartWatch(const Resource& resource,
+                                                    const WatchOptions& options);
+
+  // Key and kind are taken from the object. CHECKs that `object` has no status.
+  absl::StatusOr<Object> Create(const Resource& resource, const Object& object,
+                                const WriteOptions& options = {});
+  absl::StatusOr<Object> Update(const Resource& resource, const Object& object,
+                                const WriteOptions& options = {});
+  absl::StatusOr<Object> Patch(const Resource& resource, const ObjectKey& key, PatchType type,
+                               const boost::json::value& patch, const WriteOptions& options = {},
+                               std::string_view subresource = "");
+  // Server-side apply with force: for our own children, never for a user's object.
+  absl::StatusOr<Object> Apply(const Resource& resource, const Object& object);
+  // kNotFound counts as done.
+  absl::Status Delete(const Resource& resource, const ObjectKey& key,
+                      const DeleteOptions& options = {});
+
+  // For calls without a verb of their own (discovery, logs, eviction, token requests).
+  absl::StatusOr<net::Response> Raw(const net::Request& request);
+  absl::StatusOr<std::unique_ptr<net::HttpStream>> RawStream(const net::Request& request);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The error of an answer that is no 2xx: from its Status body, else by code.
+absl::Status StatusOfResponse(const net::Response& response, std::string_view what);
+
+// What a failed call's answer suggested to wait; zero if nothing.
+absl::Duration RetryAfter(const net::Response& response);
+
+}  // namespace kube
