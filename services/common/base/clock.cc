@@ -60,4 +60,20 @@ void ManualClock::JumpWallClock(absl::Duration by) {
   now_ += by;
 }
 
+ScaledClock::ScaledClock(double rate)
+    : rate_(rate), wall_start_(RealClock().Now()), monotonic_start_(RealClock().Monotonic()) {}
+
+absl::Time ScaledClock::Now() const {
+  return wall_start_ + (RealClock().Monotonic() - monotonic_start_) * rate_;
+}
+
+absl::Duration ScaledClock::Monotonic() const {
+  return monotonic_start_ + (RealClock().Monotonic() - monotonic_start_) * rate_;
+}
+
+bool ScaledClock::AwaitUntil(absl::Mutex& mutex, const absl::Condition& condition,
+                             absl::Duration deadline) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  return mutex.AwaitWithTimeout(condition, (deadline - Monotonic()) / rate_);
+}
+
 }  // namespace base

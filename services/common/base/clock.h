@@ -49,4 +49,21 @@ class ManualClock final : public Clock {
   absl::Duration monotonic_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
 };
 
+// Real time, `rate` times faster, from the moment it is made: for running real binaries through
+// hours in seconds.
+class ScaledClock final : public Clock {
+ public:
+  explicit ScaledClock(double rate);
+
+  absl::Time Now() const override;
+  absl::Duration Monotonic() const override;
+  bool AwaitUntil(absl::Mutex& mutex, const absl::Condition& condition,
+                  absl::Duration deadline) const override;
+
+ private:
+  const double rate_;
+  const absl::Time wall_start_;
+  const absl::Duration monotonic_start_;
+};
+
 }  // namespace base

@@ -27,6 +27,17 @@ TEST(ManualClockTest, AwaitEndsWhenTheTimeIsMovedPastTheDeadline) {
   clock.Advance(absl::Seconds(11));
 }
 
+TEST(ScaledClockTest, TimeRunsFasterByTheRate) {
+  const ScaledClock clock(100'000);
+  const absl::Duration start = clock.Monotonic();
+  absl::Mutex mutex;
+  bool never = false;
+  absl::MutexLock lock(&mutex);
+  EXPECT_FALSE(
+      clock.AwaitUntil(mutex, absl::Condition(&never), start + absl::Minutes(1)));  // 0.6 ms
+  EXPECT_GE(clock.Monotonic(), start + absl::Minutes(1));
+}
+
 TEST(RealClockTest, AwaitReturnsAtOnceWhenTheConditionHolds) {
   absl::Mutex mutex;
   bool ready = true;
