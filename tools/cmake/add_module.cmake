@@ -9,6 +9,8 @@
 #     TEST_DATA testdata)                     # folder; its path reaches the tests as KAITO_TEST_DATA
 #
 #   add_service(model-server SRCS main.cc DEPS model_server_rpc …)   # a binary of that name
+add_custom_target(unit_tests)  # All unit tests, and nothing else.
+
 function(add_module name)
   cmake_parse_arguments(M "" "TEST_DATA" "SRCS;DEPS;PRIVATE_DEPS;TESTS;TEST_DEPS" ${ARGN})
   if(M_UNPARSED_ARGUMENTS)
@@ -34,6 +36,7 @@ function(add_module name)
     endif()
     target_compile_definitions(${name}_test PRIVATE KAITO_TEST_DATA="${data}"
       KAITO_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    add_dependencies(unit_tests ${name}_test)
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS unit)
   endif()
@@ -45,4 +48,16 @@ function(add_service name)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/services ${CMAKE_SOURCE_DIR}/tools)
   target_link_libraries(${name} PRIVATE ${S_DEPS} kaito_warnings)
   target_compile_definitions(${name} PRIVATE KAITO_VERSION="${PROJECT_VERSION}")
+endfunction()
+
+# Programs of integration-tests/: they start the real binaries, so those are built first.
+function(add_integration_test name)
+  cmake_parse_arguments(T "" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${name} ${T_SRCS})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/services)
+  target_link_libraries(${name} PRIVATE ${T_DEPS} kaito_warnings GTest::gmock_main)
+  target_compile_definitions(${name} PRIVATE KAITO_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+    KAITO_BINARY_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 900 LABELS integration)
 endfunction()
