@@ -11,15 +11,15 @@ namespace base {
 }  // namespace base
 
 // Stays on in release builds. Not for errors that come from outside: those are absl::Status.
-#define CHECK(condition)                                          \
-  do {                                                            \
-    if (!(condition)) [[unlikely]]                                \
-      ::base::CheckFailed(__FILE__, __LINE__, #condition);        \
+#define CHECK(condition)                                   \
+  do {                                                     \
+    if (!(condition)) [[unlikely]]                         \
+      ::base::CheckFailed(__FILE__, __LINE__, #condition); \
   } while (false)
 
-#define CHECK_OK(expression)                                                             \
-  do {                                                                                   \
-    if (const auto& check_ok_result = (expression); !check_ok_result.ok()) [[unlikely]]  \
+#define CHECK_OK(expression)                                                                \
+  do {                                                                                      \
+    if (const auto& check_ok_result = (expression); !check_ok_result.ok()) [[unlikely]]     \
       ::base::CheckFailed(__FILE__, __LINE__, ::base::ToStatus(check_ok_result).message()); \
   } while (false)
 

@@ -26,7 +26,7 @@ TEST_F(FilesTest, WrittenFileIsReadBackWithItsModeAndNoRemainders) {
   ASSERT_TRUE(WriteFileAtomic(path, "one").ok());
   ASSERT_TRUE(WriteFileAtomic(path, "two", 0640).ok());
   EXPECT_EQ(*ReadFile(path), "two");
-  struct stat info {};
+  struct stat info{};
   stat(path.c_str(), &info);
   EXPECT_EQ(info.st_mode & 0777, 0640U);
   EXPECT_THAT(*ListDirectory(folder_ + "/a"), testing::ElementsAre("b", "file"));

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+
 #include "common/base/check.h"
 #include "common/base/status_macros.h"
 
@@ -71,97 +72,95 @@ std::string NearestName(std::string_view name, const std::vector<std::string>& n
 FlagSet::FlagSet(std::string program, std::string purpose)
     : program_(std::move(program)), purpose_(std::move(purpose)) {}
 
-void FlagSet::AddFlag(std::string name, Flag flag) {
+void FlagSet::AddFlag(const std::string& name, Flag flag) {
   flag.default_text = flag.get();
   const bool added = flags_.emplace(Canonical(name), std::move(flag)).second;
   CHECK(added);
 }
 
-void FlagSet::Add(std::string name, std::string* target, std::string help) {
-  AddFlag(std::move(name), {.help = std::move(help),
-                            .set = [target](std::string_view text) {
-                              *target = std::string(text);
-                              return true;
-                            },
-                            .get = [target] { return *target; },
-                            .expects = "text"});
+void FlagSet::Add(const std::string& name, std::string* target, std::string help) {
+  AddFlag(name, {.help = std::move(help),
+                 .set =
+                     [target](std::string_view text) {
+                       *target = std::string(text);
+                       return true;
+                     },
+                 .get = [target] { return *target; },
+                 .expects = "text"});
 }
 
-void FlagSet::Add(std::string name, int* target, std::string help) {
-  AddFlag(std::move(name),
-          {.help = std::move(help),
-           .set =
-               [target](std::string_view text) {
-                 return absl::SimpleAtoi(absl::string_view(text.data(), text.size()), target);
-               },
-           .get = [target] { return absl::StrFormat("%d", *target); },
-           .expects = "a whole number"});
+void FlagSet::Add(const std::string& name, int* target, std::string help) {
+  AddFlag(name, {.help = std::move(help),
+                 .set =
+                     [target](std::string_view text) {
+                       return absl::SimpleAtoi(absl::string_view(text.data(), text.size()), target);
+                     },
+                 .get = [target] { return absl::StrFormat("%d", *target); },
+                 .expects = "a whole number"});
 }
 
-void FlagSet::Add(std::string name, int64_t* target, std::string help) {
-  AddFlag(std::move(name),
-          {.help = std::move(help),
-           .set =
-               [target](std::string_view text) {
-                 return absl::SimpleAtoi(absl::string_view(text.data(), text.size()), target);
-               },
-           .get = [target] { return absl::StrFormat("%d", *target); },
-           .expects = "a whole number"});
+void FlagSet::Add(const std::string& name, int64_t* target, std::string help) {
+  AddFlag(name, {.help = std::move(help),
+                 .set =
+                     [target](std::string_view text) {
+                       return absl::SimpleAtoi(absl::string_view(text.data(), text.size()), target);
+                     },
+                 .get = [target] { return absl::StrFormat("%d", *target); },
+                 .expects = "a whole number"});
 }
 
-void FlagSet::Add(std::string name, double* target, std::string help) {
-  AddFlag(std::move(name),
-          {.help = std::move(help),
-           .set =
-               [target](std::string_view text) {
-                 return absl::SimpleAtod(absl::string_view(text.data(), text.size()), target);
-               },
-           .get = [target] { return absl::StrFormat("%g", *target); },
-           .expects = "a number"});
+void FlagSet::Add(const std::string& name, double* target, std::string help) {
+  AddFlag(name, {.help = std::move(help),
+                 .set =
+                     [target](std::string_view text) {
+                       return absl::SimpleAtod(absl::string_view(text.data(), text.size()), target);
+                     },
+                 .get = [target] { return absl::StrFormat("%g", *target); },
+                 .expects = "a number"});
 }
 
-void FlagSet::Add(std::string name, bool* target, std::string help) {
-  AddFlag(std::move(name), {.help = std::move(help),
-                            .is_bool = true,
-                            .set =
-                                [target](std::string_view text) {
-                                  const std::optional<bool> value = ParseBool(text);
-                                  if (value) *target = *value;
-                                  return value.has_value();
-                                },
-                            .get = [target] { return std::string(*target ? "true" : "false"); },
-                            .expects = "true or false"});
+void FlagSet::Add(const std::string& name, bool* target, std::string help) {
+  AddFlag(name, {.help = std::move(help),
+                 .is_bool = true,
+                 .set =
+                     [target](std::string_view text) {
+                       const std::optional<bool> value = ParseBool(text);
+                       if (value) *target = *value;
+                       return value.has_value();
+                     },
+                 .get = [target] { return std::string(*target ? "true" : "false"); },
+                 .expects = "true or false"});
 }
 
-void FlagSet::Add(std::string name, absl::Duration* target, std::string help) {
-  AddFlag(std::move(name),
-          {.help = std::move(help),
-           .set =
-               [target](std::string_view text) {
-                 return absl::ParseDuration(absl::string_view(text.data(), text.size()), target);
-               },
-           .get = [target] { return absl::FormatDuration(*target); },
-           .expects = "a duration such as 30s, 5m or 250ms"});
+void FlagSet::Add(const std::string& name, absl::Duration* target, std::string help) {
+  AddFlag(name, {.help = std::move(help),
+                 .set =
+                     [target](std::string_view text) {
+                       return absl::ParseDuration(absl::string_view(text.data(), text.size()),
+                                                  target);
+                     },
+                 .get = [target] { return absl::FormatDuration(*target); },
+                 .expects = "a duration such as 30s, 5m or 250ms"});
 }
 
-void FlagSet::Add(std::string name, std::vector<std::string>* target, std::string help) {
+void FlagSet::Add(const std::string& name, std::vector<std::string>* target, std::string help) {
   auto fresh = std::make_shared<bool>(true);  // The first value replaces the default.
-  AddFlag(std::move(name), {.help = std::move(help),
-                            .set =
-                                [target, fresh](std::string_view text) {
-                                  if (std::exchange(*fresh, false)) target->clear();
-                                  for (std::string& part : SplitCommas(text)) {
-                                    target->push_back(std::move(part));
-                                  }
-                                  return true;
-                                },
-                            .get = [target] { return absl::StrJoin(*target, ","); },
-                            .expects = "a list such as a,b"});
+  AddFlag(name, {.help = std::move(help),
+                 .set =
+                     [target, fresh](std::string_view text) {
+                       if (std::exchange(*fresh, false)) target->clear();
+                       for (std::string& part : SplitCommas(text)) {
+                         target->push_back(std::move(part));
+                       }
+                       return true;
+                     },
+                 .get = [target] { return absl::StrJoin(*target, ","); },
+                 .expects = "a list such as a,b"});
 }
 
 void FlagSet::AddExample(std::string command) { examples_.push_back(std::move(command)); }
 
-void FlagSet::AddIgnored(std::string name) {
+void FlagSet::AddIgnored(const std::string& name) {
   accepted_without_effect_.push_back(Canonical(name));
 }
 
@@ -193,8 +192,7 @@ absl::Status FlagSet::Set(std::string_view name, std::string_view value) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::string>> FlagSet::Parse(
-    const std::vector<std::string>& arguments) {
+absl::StatusOr<std::vector<std::string>> FlagSet::Parse(const std::vector<std::string>& arguments) {
   std::vector<std::string> positional;
   for (size_t i = 0; i < arguments.size(); ++i) {
     std::string_view argument = arguments[i];

@@ -27,20 +27,21 @@ class FlagSet {
   FlagSet(std::string program, std::string purpose);
 
   // `target` must outlive the set.
-  void Add(std::string name, std::string* target, std::string help);
-  void Add(std::string name, int* target, std::string help);
-  void Add(std::string name, int64_t* target, std::string help);
-  void Add(std::string name, double* target, std::string help);
-  void Add(std::string name, bool* target, std::string help);
-  void Add(std::string name, absl::Duration* target, std::string help);  // 30s, 5m, 250ms
-  void Add(std::string name, std::vector<std::string>* target, std::string help);  // a,b; repeatable
+  void Add(const std::string& name, std::string* target, std::string help);
+  void Add(const std::string& name, int* target, std::string help);
+  void Add(const std::string& name, int64_t* target, std::string help);
+  void Add(const std::string& name, double* target, std::string help);
+  void Add(const std::string& name, bool* target, std::string help);
+  void Add(const std::string& name, absl::Duration* target, std::string help);  // 30s, 5m, 250ms
+  void Add(const std::string& name, std::vector<std::string>* target,
+           std::string help);  // a,b; repeatable
 
   // One more line under "Examples" of the help text.
   void AddExample(std::string command);
 
   // Accepted and dropped, with the names given to `ignored` after parsing: flags of the programs we
   // replace.
-  void AddIgnored(std::string name);
+  void AddIgnored(const std::string& name);
 
   // Sets one flag from text, as a configuration file does.
   absl::Status Set(std::string_view name, std::string_view value);
@@ -68,7 +69,7 @@ class FlagSet {
     std::string expects;  // "a number", for errors.
   };
 
-  void AddFlag(std::string name, Flag flag);
+  void AddFlag(const std::string& name, Flag flag);
   const Flag* Find(std::string_view name) const;
   absl::Status UnknownFlag(std::string_view name) const;
 

@@ -1,8 +1,8 @@
 #include "common/base/log.h"
 
-#include <unistd.h>
-
 #include <atomic>
+
+#include <unistd.h>
 
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -100,9 +100,9 @@ LogLevel ParseLogLevel(std::string_view text) {
 std::string FormatLogLine(LogFormat format, LogLevel level, std::string_view logger,
                           absl::Time time, std::string_view message, LogFields fields) {
   if (format == LogFormat::kText) {
-    std::string line = absl::StrFormat(
-        "%s %-7s %s", absl::FormatTime("%H:%M:%E3S", time, absl::LocalTimeZone()),
-        LevelName(level), message);
+    std::string line =
+        absl::StrFormat("%s %-7s %s", absl::FormatTime("%H:%M:%E3S", time, absl::LocalTimeZone()),
+                        LevelName(level), message);
     for (const LogField& field : fields) {
       line += absl::StrFormat("  %s=", field.key);
       if (field.value.text.find_first_of(" \n\t\"") == std::string::npos) {

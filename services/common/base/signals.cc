@@ -1,9 +1,9 @@
 #include "common/base/signals.h"
 
+#include <cerrno>
+
 #include <signal.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 #include "absl/time/clock.h"
 

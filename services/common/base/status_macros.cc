@@ -9,9 +9,8 @@ namespace base {
 absl::Status Annotate(const absl::Status& status, std::string_view what) {
   if (status.ok()) return status;
   absl::Status annotated(status.code(), absl::StrFormat("%s: %s", what, status.message()));
-  status.ForEachPayload([&annotated](auto url, const absl::Cord& payload) {
-    annotated.SetPayload(url, payload);
-  });
+  status.ForEachPayload(
+      [&annotated](auto url, const absl::Cord& payload) { annotated.SetPayload(url, payload); });
   return annotated;
 }
 

@@ -1,9 +1,9 @@
 #include "common/base/thread.h"
 
-#include <pthread.h>
-
 #include <string>
 #include <utility>
+
+#include <pthread.h>
 
 namespace base {
 
