@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace base {
@@ -17,10 +18,11 @@ namespace base {
       ::base::CheckFailed(__FILE__, __LINE__, #condition); \
   } while (false)
 
-#define CHECK_OK(expression)                                                                \
-  do {                                                                                      \
-    if (const auto& check_ok_result = (expression); !check_ok_result.ok()) [[unlikely]]     \
-      ::base::CheckFailed(__FILE__, __LINE__, ::base::ToStatus(check_ok_result).message()); \
+#define CHECK_OK(expression)                                                            \
+  do {                                                                                  \
+    if (const auto& check_ok_result = (expression); !check_ok_result.ok()) [[unlikely]] \
+      ::base::CheckFailed(__FILE__, __LINE__,                                           \
+                          std::string(::base::ToStatus(check_ok_result).message()));    \
   } while (false)
 
 #include "common/base/status_macros.h"  // ToStatus, for CHECK_OK.
