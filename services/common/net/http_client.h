@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "common/net/http.h"
 
 namespace net {
@@ -17,7 +18,7 @@ struct TlsOptions {
   std::string ca_pem;           // Empty: the system's authorities.
   std::string certificate_pem;  // Client certificate and key; both or none.
   std::string private_key_pem;
-  std::string server_name;      // Empty: the URL's host. For SNI and verification.
+  std::string server_name;  // Empty: the URL's host. For SNI and verification.
   bool insecure_skip_verify = false;
 };
 

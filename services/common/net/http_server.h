@@ -11,12 +11,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "common/net/http.h"
 
 namespace net {
 
-// One request and the way to answer it. The handler keeps it as long as it wants to answer; dropping
-// the last reference without an answer sends 500.
+// One request and the way to answer it. The handler keeps it as long as it wants to answer;
+// dropping the last reference without an answer sends 500.
 //
 // Thread-safe: any thread may answer, in order. Writes never block.
 class Exchange {
@@ -68,25 +69,25 @@ using HeadCheck = std::function<std::optional<Response>(const Request& head, std
 
 struct HttpServerOptions {
   std::string bind_address = "127.0.0.1";
-  int port = 0;              // 0: any free one, see port().
-  std::string unix_socket;   // Instead of address and port.
+  int port = 0;             // 0: any free one, see port().
+  std::string unix_socket;  // Instead of address and port.
   bool reuse_address = true;
 
   std::string certificate_pem;  // Both: TLS.
   std::string private_key_pem;
-  std::string client_ca_pem;    // Client certificates are asked for, and verified if given.
+  std::string client_ca_pem;  // Client certificates are asked for, and verified if given.
 
-  int io_threads = 1;           // Parse and write.
-  int handler_threads = 0;      // 0: handlers run on the I/O threads and must not block.
-  int connections_max = 4096;   // Beyond: 503 and close.
+  int io_threads = 1;          // Parse and write.
+  int handler_threads = 0;     // 0: handlers run on the I/O threads and must not block.
+  int connections_max = 4096;  // Beyond: 503 and close.
   size_t header_bytes_max = 16 << 10;
   size_t request_line_bytes_max = 8 << 10;
   int header_fields_max = 100;
   size_t body_bytes_max = 16 << 20;
   absl::Duration header_timeout = absl::Seconds(10);
-  absl::Duration body_timeout = absl::Seconds(30);     // Without a byte.
-  absl::Duration idle_timeout = absl::Seconds(75);     // Between requests.
-  absl::Duration write_timeout = absl::Seconds(30);    // Without a byte taken by the client.
+  absl::Duration body_timeout = absl::Seconds(30);   // Without a byte.
+  absl::Duration idle_timeout = absl::Seconds(75);   // Between requests.
+  absl::Duration write_timeout = absl::Seconds(30);  // Without a byte taken by the client.
 
   HeadCheck head_check;  // Optional.
 

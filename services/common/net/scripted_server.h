@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+
 #include "common/net/http.h"
 
 namespace net {
@@ -17,12 +18,12 @@ namespace net {
 struct ScriptedAnswer {
   Response response;
   absl::Duration delay = absl::ZeroDuration();
-  bool cut_before_answer = false;  // Close without a byte.
-  bool cut_inside_body = false;    // Send half of the body, then close.
-  std::vector<std::string> chunks;       // If any: a streamed body, one write each…
+  bool cut_before_answer = false;   // Close without a byte.
+  bool cut_inside_body = false;     // Send half of the body, then close.
+  std::vector<std::string> chunks;  // If any: a streamed body, one write each…
   absl::Duration chunk_interval = absl::Milliseconds(1);
-  bool cut_after_chunks = false;         // …that ends without the last chunk,
-  bool hold_after_chunks = false;        // or stays open.
+  bool cut_after_chunks = false;   // …that ends without the last chunk,
+  bool hold_after_chunks = false;  // or stays open.
 };
 
 // Thread-safe.
