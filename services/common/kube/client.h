@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "common/kube/object.h"
 #include "common/net/http.h"
 #include "common/net/http_client.h"
@@ -84,7 +85,7 @@ enum class PatchType { kMerge, kStrategicMerge, kJson, kApply };
 struct WriteOptions {
   std::string field_manager;  // Empty: the client's.
   bool dry_run = false;
-  bool force = false;         // Only with kApply.
+  bool force = false;  // Only with kApply.
 };
 
 struct DeleteOptions {
@@ -105,9 +106,10 @@ struct ClientOptions {
 };
 
 // Thread-safe. Errors by the Status' reason (platform design 1.4): kNotFound, kAlreadyExists,
-// kAborted (conflict), kInvalidArgument (with all causes), kFailedPrecondition (namespace is going),
-// kPermissionDenied, kResourceExhausted, kUnavailable, kOutOfRange (expired), kDeadlineExceeded.
-// 429 and 5xx with Retry-After are waited for, at most 10 times within the deadline.
+// kAborted (conflict), kInvalidArgument (with all causes), kFailedPrecondition (namespace is
+// going), kPermissionDenied, kResourceExhausted, kUnavailable, kOutOfRange (expired),
+// kDeadlineExceeded. 429 and 5xx with Retry-After are waited for, at most 10 times within the
+// deadline.
 class Client {
  public:
   // `transport` is borrowed.

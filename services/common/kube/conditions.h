@@ -2,14 +2,16 @@
 
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <boost/json/fwd.hpp>
+
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "common/kube/client.h"
 
 namespace kube {

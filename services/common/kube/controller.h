@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "common/base/clock.h"
 #include "common/kube/informer.h"
 #include "common/kube/work_queue.h"

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+
 #include "common/base/clock.h"
 #include "common/kube/client.h"
 
@@ -28,7 +29,7 @@ struct InformerOptions {
   std::string label_selector;
   std::string field_selector;
   bool metadata_only = false;
-  bool watch_list = false;                 // Try sendInitialEvents first.
+  bool watch_list = false;                  // Try sendInitialEvents first.
   absl::Duration resync = absl::Hours(10);  // Handlers hear of every object again; no network.
   // Drops what nobody reads before an object is stored; managedFields always go.
   std::function<void(Object&)> trim;

@@ -2,12 +2,13 @@
 
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <boost/json/fwd.hpp>
 
 #include "absl/status/statusor.h"
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+
 #include "common/base/clock.h"
 #include "common/kube/client.h"
 

@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <cstdint>
 #include <initializer_list>
 #include <map>
@@ -12,8 +11,11 @@
 #include <string_view>
 #include <vector>
 
+#include <boost/json/fwd.hpp>
+
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "common/kube/object_key.h"
 
 namespace kube {
@@ -55,7 +57,7 @@ class Object {
   std::vector<std::string> finalizers() const;
   bool HasFinalizer(std::string_view finalizer) const;
   std::vector<OwnerReference> owner_references() const;
-  const std::optional<OwnerReference> controller() const;
+  std::optional<OwnerReference> controller() const;
   std::optional<absl::Time> creation_time() const;
   std::optional<absl::Time> deletion_time() const;
   bool being_deleted() const { return deletion_time().has_value(); }
@@ -79,6 +81,7 @@ class Object {
 };
 
 // RFC 3339 as Kubernetes writes it: whole seconds, or microseconds for leases and events.
+// Call it as kube::FormatTime: absl has one of that name.
 std::string FormatTime(absl::Time time);
 std::string FormatMicroTime(absl::Time time);
 std::optional<absl::Time> ParseTime(std::string_view text);

@@ -68,9 +68,8 @@ inline const Resource kVolumeAttachments{"storage.k8s.io", "v1", "volumeattachme
                                          "VolumeAttachment", false};
 inline const Resource kPodDisruptionBudgets{"policy", "v1", "poddisruptionbudgets",
                                             "PodDisruptionBudget"};
-inline const Resource kCustomResourceDefinitions{"apiextensions.k8s.io", "v1",
-                                                 "customresourcedefinitions",
-                                                 "CustomResourceDefinition", false};
+inline const Resource kCustomResourceDefinitions{
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false};
 inline const Resource kNodeClaims{"karpenter.sh", "v1", "nodeclaims", "NodeClaim", false};
 inline const Resource kWorkspaces{"kaito.sh", "v1beta1", "workspaces", "Workspace"};
 

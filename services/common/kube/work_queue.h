@@ -12,6 +12,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+
 #include "common/base/clock.h"
 #include "common/kube/object_key.h"
 
