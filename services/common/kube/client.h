@@ -64,11 +64,12 @@ struct WatchEvent {
   Object object;
 };
 
-// The events of one watch. One reader thread; Cancel() from any thread.
+// The events of one watch: one JSON object per line, cut anywhere by the network. A line may have
+// 16 MiB. One reader thread; Cancel() from any thread.
 class Watch {
  public:
   explicit Watch(std::unique_ptr<net::HttpStream> stream);
-  ~Watch();
+  ~Watch();  // Cancels.
 
   // nullopt at the regular end. kDeadlineExceeded after `timeout` without an event (read on);
   // kOutOfRange when the history is gone: list again; kUnavailable when cut.
@@ -76,8 +77,13 @@ class Watch {
   void Cancel();
 
  private:
+  // The next whole line without its end; nullopt when more bytes are needed.
+  std::optional<std::string_view> TakeLine();
+
   std::unique_ptr<net::HttpStream> stream_;
-  std::string buffer_;
+  std::string buffer_;   // Bytes of lines that are not handed out yet, from begin_ on.
+  size_t begin_ = 0;     // Where the next line begins.
+  size_t searched_ = 0;  // No line end before here.
 };
 
 enum class PatchType { kMerge, kStrategicMerge, kJson, kApply };
@@ -103,6 +109,9 @@ struct ClientOptions {
   double queries_per_second = 0;  // 0: no limit of our own.
   int burst = 50;
   metrics::Registry* registry = nullptr;  // Optional: rest_client_*.
+  std::string host = "local";             // Label of these metrics.
+  // How a call waits before it tries again; for tests. Default: it sleeps.
+  std::function<void(absl::Duration)> sleep;
 };
 
 // Thread-safe. Errors by the Status' reason (platform design 1.4): kNotFound, kAlreadyExists,
@@ -121,7 +130,8 @@ class Client {
   absl::StatusOr<std::unique_ptr<Watch>> StartWatch(const Resource& resource,
                                                     const WatchOptions& options);
 
-  // Key and kind are taken from the object. CHECKs that `object` has no status.
+  // Key and kind are taken from the object. CHECKs that `object` has no status, which a server
+  // would silently drop: status is written by Patch() with subresource "status" (conditions.h).
   absl::StatusOr<Object> Create(const Resource& resource, const Object& object,
                                 const WriteOptions& options = {});
   absl::StatusOr<Object> Update(const Resource& resource, const Object& object,
@@ -135,7 +145,8 @@ class Client {
   absl::Status Delete(const Resource& resource, const ObjectKey& key,
                       const DeleteOptions& options = {});
 
-  // For calls without a verb of their own (discovery, logs, eviction, token requests).
+  // For calls without a verb of their own (discovery, logs, eviction, token requests). An answer of
+  // any status is no error; 429 and 5xx with Retry-After are waited for as everywhere.
   absl::StatusOr<net::Response> Raw(const net::Request& request);
   absl::StatusOr<std::unique_ptr<net::HttpStream>> RawStream(const net::Request& request);
 
@@ -144,8 +155,12 @@ class Client {
   std::unique_ptr<Impl> impl_;
 };
 
-// The error of an answer that is no 2xx: from its Status body, else by code.
+// OK for 2xx; else the error of its Status body, or by code when the body is none.
 absl::Status StatusOfResponse(const net::Response& response, std::string_view what);
+
+// The error that a Status object describes ({"kind":"Status","reason":…}); `code` where it has
+// none.
+absl::Status StatusOfObject(const boost::json::value& status, int code, std::string_view what);
 
 // What a failed call's answer suggested to wait; zero if nothing.
 absl::Duration RetryAfter(const net::Response& response);
