@@ -222,8 +222,10 @@ PlanOutcome DoesNotFit(const PlanRequest& request, const std::optional<int>& bou
 
 std::string TooManyNodes(const PlanRequest& request, int nodes) {
   return absl::StrFormat(
-      "%s needs %d nodes, more than the limit of %d; set resource.count to %d to go on, or %s",
-      Subject(request), nodes, request.nodes_max, nodes, SuggestionText(request, nodes));
+      "%s needs %d nodes, more than the limit of %d; %s, or agree to them by creating the "
+      "Workspace "
+      "with resource.count %d",
+      Subject(request), nodes, request.nodes_max, SuggestionText(request, nodes), nodes);
 }
 
 // Degrees that the user set win over the plan's, if there are GPUs enough.
