@@ -20,7 +20,7 @@ PoolAnswer WithPool(ArmAnswer answer) {
   if (pool.ok()) {
     result.pool = *std::move(pool);
   } else {
-    result.failure = UnknownOutcome(pool.status().message());
+    result.failure = UnknownOutcome(std::string(pool.status().message()));
   }
   return result;
 }
@@ -125,7 +125,7 @@ PoolList AgentPoolClient::List() {
     }
     absl::StatusOr<AgentPoolPage> page = ParseAgentPoolPage(answer.body);
     if (!page.ok()) {
-      list.failure = UnknownOutcome(page.status().message());
+      list.failure = UnknownOutcome(std::string(page.status().message()));
       return list;
     }
     const bool empty = page->pools.empty();
