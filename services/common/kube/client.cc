@@ -39,7 +39,9 @@ class Query {
 };
 
 std::string What(std::string_view verb, const Resource& resource, const ObjectKey& key) {
-  return absl::StrFormat("%s %s %s", verb, resource.kind, key.ToString());
+  if (!key.name.empty()) return absl::StrFormat("%s %s %s", verb, resource.kind, key.ToString());
+  if (key.namespace_name.empty()) return absl::StrFormat("%s %s", verb, resource.plural);
+  return absl::StrFormat("%s %s in %s", verb, resource.plural, key.namespace_name);
 }
 
 std::string AcceptHeader(std::string_view partial_kind) {

@@ -37,6 +37,8 @@ struct ControllerOptions {
   int workers = 4;
   absl::Duration retry_initial = absl::Milliseconds(5);
   absl::Duration retry_max = absl::Minutes(5);
+  // A reconcile that takes longer is counted and logged; its calls have deadlines of their own.
+  absl::Duration reconcile_timeout = absl::Seconds(30);
   metrics::Registry* registry = nullptr;
   // A reconcile starts only while this is true (the lease is ours). Optional.
   std::function<bool()> may_reconcile;
@@ -63,6 +65,10 @@ class Controller {
   void Start();
   // No new keys; running reconciles are waited for.
   void Stop();
+
+  // Instead of Start(): reconciles one key that is ready, on the caller's thread. False when there
+  // is none, or when a watched informer is not synced yet.
+  bool RunOne();
 
   WorkQueue& queue();
 

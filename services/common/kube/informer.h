@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,7 @@ struct InformerEvent {
   Change change = Change::kAdded;
   Object before;
   Object object;
+  bool initial = false;  // From the first list.
 };
 
 // Start() begins a thread; handlers run on it, without a lock held. Thread-safe otherwise.
@@ -61,6 +63,11 @@ class Informer {
 
   void Start();
   void Stop();
+
+  // Instead of Start(): one step of the state machine, on the caller's thread. Lists, opens the
+  // watch, takes one event (waiting for it at most `wait`), or notices by the clock that something
+  // is due. Returns how long nothing need be done: the back-off after a failure, else zero.
+  absl::Duration Step(absl::Duration wait);
 
   bool synced() const;
   // Blocks until the first list is in, at most `timeout`.

@@ -25,7 +25,7 @@ namespace kube {
 enum class QueuePriority { kFresh, kBackground };  // Background: initial lists and resyncs.
 
 struct WorkQueueOptions {
-  std::string name;  // For the metrics.
+  std::string name;  // For the metrics, where it is both `name` and `controller`.
   absl::Duration retry_initial = absl::Milliseconds(5);
   absl::Duration retry_max = absl::Minutes(5);
   double retries_per_second = 10;  // Of all keys together.
@@ -44,7 +44,8 @@ class WorkQueue {
   explicit WorkQueue(WorkQueueOptions options = {}, const base::Clock& clock = base::RealClock());
   ~WorkQueue();
 
-  // Does nothing if `key` already waits, or after ShutDown().
+  // Does nothing if `key` already waits, or after ShutDown(); but a key that waits in the
+  // background moves to the front when it is added as fresh.
   void Add(const ObjectKey& key, QueuePriority priority = QueuePriority::kFresh);
 
   // Adds `key` after `delay`; of two times for one key the earlier wins.
@@ -58,11 +59,18 @@ class WorkQueue {
   // Every key returned must be given back with Done().
   std::optional<ObjectKey> Get();
 
+  // A key that is ready now, without waiting: for who drives the queue step by step.
+  std::optional<ObjectKey> TryGet();
+
+  // When the next delayed key is due, by the clock's Monotonic(); nullopt when none waits.
+  std::optional<absl::Duration> NextDue() const;
+
   void Done(const ObjectKey& key);
 
   // Wakes all waiting workers. Keys already queued are still handed out; delayed ones are dropped.
   void ShutDown();
 
+  // Keys that are ready; not the delayed ones.
   size_t size() const;
 
  private:
