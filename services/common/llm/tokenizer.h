@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 
 #include "common/llm/pre_tokenizer.h"
+#include "common/llm/text_segment.h"
 
 namespace llm {
 
@@ -38,14 +39,6 @@ struct TokenizerData {
   std::vector<int> more_end_tokens;  // Others that end an answer.
   bool add_bos = false;              // Before a prompt that is plain text.
   bool ignore_merges = false;        // A word that is a token becomes it at once.
-};
-
-// A piece of a prompt.
-struct TextSegment {
-  std::string text;
-  bool from_template = false;  // Special tokens written in it are meant; elsewhere they are text.
-
-  bool operator==(const TextSegment&) const = default;
 };
 
 // Immutable after creation; any number of threads.
