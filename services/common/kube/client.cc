@@ -111,7 +111,8 @@ struct Client::Impl {
   absl::StatusOr<net::Response> Call(net::Request request, absl::Duration timeout,
                                      std::string_view what);
   // As Call(), and turns what is no 2xx into an error and the rest into an object.
-  absl::StatusOr<Object> CallForObject(net::Request request, std::string_view what);
+  absl::StatusOr<Object> CallForObject(net::Request request, absl::Duration timeout,
+                                       std::string_view what);
   absl::StatusOr<ObjectList> ListPages(const Resource& resource, const ListOptions& list_options,
                                        int64_t limit);
   absl::StatusOr<std::unique_ptr<net::HttpStream>> Open(net::Request request,
@@ -207,9 +208,10 @@ absl::StatusOr<net::Response> Client::Impl::Call(net::Request request, absl::Dur
   }
 }
 
-absl::StatusOr<Object> Client::Impl::CallForObject(net::Request request, std::string_view what) {
-  ASSIGN_OR_RETURN(const net::Response response,
-                   Call(std::move(request), options.call_timeout, what));
+absl::StatusOr<Object> Client::Impl::CallForObject(net::Request request, absl::Duration timeout,
+                                                   std::string_view what) {
+  if (timeout == absl::ZeroDuration()) timeout = options.call_timeout;
+  ASSIGN_OR_RETURN(const net::Response response, Call(std::move(request), timeout, what));
   RETURN_IF_ERROR(StatusOfResponse(response, what));
   absl::StatusOr<Object> object = Object::Parse(response.body);
   if (object.ok()) return object;
@@ -232,8 +234,11 @@ Client::Client(Transport& transport, ClientOptions options)
 
 Client::~Client() = default;
 
-absl::StatusOr<Object> Client::Get(const Resource& resource, const ObjectKey& key) {
-  return impl_->CallForObject({.method = "GET", .target = resource.Path(key)},
+const std::string& Client::field_manager() const { return impl_->options.field_manager; }
+
+absl::StatusOr<Object> Client::Get(const Resource& resource, const ObjectKey& key,
+                                   absl::Duration timeout) {
+  return impl_->CallForObject({.method = "GET", .target = resource.Path(key)}, timeout,
                               What("get", resource, key));
 }
 
@@ -317,7 +322,7 @@ absl::StatusOr<Object> Client::Create(const Resource& resource, const Object& ob
       .target = resource.Path(key) + WriteQuery(options, impl_->options.field_manager, false),
       .body = object.ToJson()};
   request.headers.Add("Content-Type", "application/json");
-  return impl_->CallForObject(std::move(request), what);
+  return impl_->CallForObject(std::move(request), options.timeout, what);
 }
 
 absl::StatusOr<Object> Client::Update(const Resource& resource, const Object& object,
@@ -328,7 +333,8 @@ absl::StatusOr<Object> Client::Update(const Resource& resource, const Object& ob
                                  WriteQuery(options, impl_->options.field_manager, false),
                        .body = object.ToJson()};
   request.headers.Add("Content-Type", "application/json");
-  return impl_->CallForObject(std::move(request), What("update", resource, object.key()));
+  return impl_->CallForObject(std::move(request), options.timeout,
+                              What("update", resource, object.key()));
 }
 
 absl::StatusOr<Object> Client::Patch(const Resource& resource, const ObjectKey& key, PatchType type,
@@ -343,7 +349,7 @@ absl::StatusOr<Object> Client::Patch(const Resource& resource, const ObjectKey& 
   const std::string_view verb = type == PatchType::kApply ? "apply" : "patch";
   const std::string what = What(verb, resource, key);
   return impl_->CallForObject(
-      std::move(request),
+      std::move(request), options.timeout,
       subresource.empty() ? what : absl::StrFormat("%s (%s)", what, subresource));
 }
 

@@ -91,7 +91,8 @@ enum class PatchType { kMerge, kStrategicMerge, kJson, kApply };
 struct WriteOptions {
   std::string field_manager;  // Empty: the client's.
   bool dry_run = false;
-  bool force = false;  // Only with kApply.
+  bool force = false;                             // Only with kApply.
+  absl::Duration timeout = absl::ZeroDuration();  // Zero: the client's call_timeout.
 };
 
 struct DeleteOptions {
@@ -125,7 +126,11 @@ class Client {
   Client(Transport& transport, ClientOptions options);
   ~Client();
 
-  absl::StatusOr<Object> Get(const Resource& resource, const ObjectKey& key);
+  const std::string& field_manager() const;
+
+  // `timeout` zero: options.call_timeout.
+  absl::StatusOr<Object> Get(const Resource& resource, const ObjectKey& key,
+                             absl::Duration timeout = absl::ZeroDuration());
   absl::StatusOr<ObjectList> List(const Resource& resource, const ListOptions& options = {});
   absl::StatusOr<std::unique_ptr<Watch>> StartWatch(const Resource& resource,
                                                     const WatchOptions& options);

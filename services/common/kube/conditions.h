@@ -22,6 +22,8 @@ struct Condition {
   std::string reason;              // CamelCase; never empty.
   std::string message;
   int64_t observed_generation = 0;
+
+  bool operator==(const Condition&) const = default;
 };
 
 // nullopt when the object has none of that type.

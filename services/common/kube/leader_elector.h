@@ -16,7 +16,7 @@ namespace kube {
 struct LeaderElectorOptions {
   std::string name;
   std::string namespace_name = "kube-system";
-  std::string identity;  // Unique: host name and a random part.
+  std::string identity;  // Unique. Empty: host name and a random part.
   absl::Duration lease_duration = absl::Seconds(15);
   absl::Duration renew_deadline = absl::Seconds(10);
   absl::Duration retry_period = absl::Seconds(2);
@@ -35,8 +35,15 @@ class LeaderElector {
   // it is lost: the process must then end at once.
   void Start(std::function<void()> on_started, std::function<void()> on_lost);
 
+  // Instead of Start(): one try to take or renew the lease. Returns when to try again. Callbacks as
+  // given to SetCallbacks().
+  absl::Duration Step();
+  void SetCallbacks(std::function<void()> on_started, std::function<void()> on_lost);
+
   // True while the lease is ours and valid for at least `margin` more, by the monotonic clock.
   bool IsLeader(absl::Duration margin = absl::ZeroDuration()) const;
+
+  const std::string& identity() const;
 
   // Gives the lease up so that another can take it at once, and stops.
   void Release();
