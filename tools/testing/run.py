@@ -149,6 +149,39 @@ def run_tidy():
     return result
 
 
+def run_fuzz():
+    """Each fuzz target for a few seconds, from its seeds and what it found before."""
+    result = Result("fuzz")
+    if shutil.which("clang++-22") is None:
+        say("SKIPPED: fuzz targets need clang-22 (tools/setup --tests)")
+        result.skipped = 1
+        return result
+    if not build("fuzz", ["fuzz_targets"]):
+        result.failed, result.failures = 1, ["fuzz: build"]
+        return result
+    # The quarantine would count as memory of the parser.
+    os.environ["ASAN_OPTIONS"] = "quarantine_size_mb=16:allocator_may_return_null=1:detect_leaks=1"
+    seconds = os.environ.get("FUZZ_SECONDS", "10")
+    for program in sorted((ROOT / "build/fuzz/bin").glob("fuzz_*")):
+        seeds = ROOT / "tools/testing/fuzz/seeds" / program.name.removeprefix("fuzz_")
+        corpus = ROOT / "build/fuzz/corpus" / program.name
+        corpus.mkdir(parents=True, exist_ok=True)
+        command = [str(program), f"-max_total_time={seconds}", "-rss_limit_mb=256", "-timeout=5",
+                   "-print_final_stats=1", f"-artifact_prefix={corpus}/", str(corpus)]
+        if seeds.is_dir():
+            command.append(str(seeds))
+        done = run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                   errors="replace")
+        if done.returncode == 0:
+            result.passed += 1
+        else:
+            result.failed += 1
+            result.failures.append(f"fuzz: {program.name}")
+            print("\n".join(done.stdout.splitlines()[-60:]))
+        say(f"fuzz {program.name}: {'passed' if done.returncode == 0 else 'FAILED'}")
+    return result
+
+
 def run_integration():
     result = Result("integration")
     if not build("release"):
@@ -164,6 +197,7 @@ PARTS = {
     "tidy": run_tidy,
     "asan": lambda: run_unit("asan", "asan", timeout=600),
     "tsan": lambda: run_unit("tsan", "tsan", only=TSAN_TARGETS, timeout=600),
+    "fuzz": run_fuzz,
     "integration": run_integration,
 }
 
