@@ -131,5 +131,10 @@ TEST(YamlTest, BombsAreRefused) {
   EXPECT_THAT(YamlError(std::string((3 << 20) + 1, ' ')), HasSubstr("larger"));
 }
 
+TEST(ParseYamlTest, ControlCharactersAreRefused) {
+  using std::string_literals::operator""s;
+  EXPECT_THAT(YamlError("a: [1, \0\0, 2"s), HasSubstr("control character"));
+}
+
 }  // namespace
 }  // namespace kube

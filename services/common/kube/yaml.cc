@@ -232,6 +232,13 @@ absl::StatusOr<std::vector<json::value>> ParseYaml(std::string_view text) {
     return absl::InvalidArgumentError(
         absl::StrFormat("YAML of %d bytes is larger than %d", text.size(), kBytesMax));
   }
+  // Not allowed in YAML, and yaml-cpp 0.7 never returns from a flow sequence that holds a NUL.
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r') {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("invalid YAML: control character 0x%02x", c));
+    }
+  }
   std::vector<json::value> documents;
   try {
     std::istringstream stream{std::string(text)};
