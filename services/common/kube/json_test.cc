@@ -136,5 +136,11 @@ TEST(ParseYamlTest, ControlCharactersAreRefused) {
   EXPECT_THAT(YamlError("a: [1, \0\0, 2"s), HasSubstr("control character"));
 }
 
+TEST(ParseYamlTest, StrayFlowCharactersAreAnError) {
+  for (const char* text : {", a", "] b", "a: b\n---\n, c", "} "}) {
+    EXPECT_FALSE(ParseYaml(text).ok()) << text;
+  }
+}
+
 }  // namespace
 }  // namespace kube

@@ -108,8 +108,13 @@ size_t CountNodes(const json::value& value) {
 // Builds the value of one document.
 class DocumentBuilder final : public YAML::EventHandler {
  public:
-  void OnDocumentStart(const YAML::Mark&) override { root_ = nullptr; }
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    root_ = nullptr;
+    start_ = mark;
+  }
   void OnDocumentEnd() override {}
+
+  const YAML::Mark& start() const { return start_; }
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     if (IsKeyNext()) throw YamlError{mark.line + 1, "a key is empty"};
@@ -154,6 +159,7 @@ class DocumentBuilder final : public YAML::EventHandler {
   json::value Take() { return std::move(root_); }
 
  private:
+  YAML::Mark start_;
   struct Frame {
     json::value value;
     YAML::anchor_t anchor = 0;
@@ -243,9 +249,15 @@ absl::StatusOr<std::vector<json::value>> ParseYaml(std::string_view text) {
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
+    int previous = -1;
     while (true) {
       DocumentBuilder builder;
       if (!parser.HandleNextDocument(builder)) break;
+      // At a stray "," or "]" yaml-cpp 0.7 finds one empty document after another, for ever.
+      if (builder.start().pos == previous) {
+        throw YamlError{builder.start().line + 1, "unexpected character"};
+      }
+      previous = builder.start().pos;
       json::value document = builder.Take();
       if (!document.is_null()) documents.push_back(std::move(document));
     }
