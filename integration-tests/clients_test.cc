@@ -30,12 +30,12 @@ class ClientsTest : public testing::Test {
   // A Python with `package`, in a folder beside the build; "" when it cannot be had.
   static std::string PythonWith(const std::string& package) {
     const std::string folder = Binary("../python-" + package);
-    const std::string python = folder + "/bin/python";
-    if (Run({python, "-c", "import " + package}).exit_code == 0) return python;
-    if (Run({"python3", "-m", "venv", folder}).exit_code != 0) return "";
+    std::string python = folder + "/bin/python";
+    if (RunCommand({python, "-c", "import " + package}).exit_code == 0) return python;
+    if (RunCommand({"python3", "-m", "venv", folder}).exit_code != 0) return "";
     const CommandResult pip =
-        Run({python, "-m", "pip", "install", "-q", "--disable-pip-version-check", package},
-            {.timeout = absl::Minutes(5)});
+        RunCommand({python, "-m", "pip", "install", "-q", "--disable-pip-version-check", package},
+                   {.timeout = absl::Minutes(5)});
     return pip.exit_code == 0 ? python : "";
   }
 
@@ -47,21 +47,21 @@ TEST_F(ClientsTest, OpenAiPackageChatsWithAndWithoutStreaming) {
   const std::string python = PythonWith("openai");
   if (python.empty()) GTEST_SKIP() << "SKIPPED: the Python package openai cannot be had here";
   const CommandResult result =
-      Run({python, SourcePath("integration-tests/clients/openai_client.py"), url_ + "/v1"});
+      RunCommand({python, SourcePath("integration-tests/clients/openai_client.py"), url_ + "/v1"});
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
   EXPECT_THAT(result.out, HasSubstr("all good"));
 }
 
 TEST_F(ClientsTest, GrpcClientMadeFromTheProtosAloneChats) {
-  if (Run({"/usr/bin/python3", "-c", "import grpc_tools, grpc"}).exit_code != 0) {
+  if (RunCommand({"/usr/bin/python3", "-c", "import grpc_tools, grpc"}).exit_code != 0) {
     GTEST_SKIP() << "SKIPPED: python3-grpc-tools is not installed: run tools/setup --tests";
   }
   const auto pod =
       cluster_.Get(kube::resources::kPods, {"default", absl::StrFormat("%s-0", kWorkspace)});
   ASSERT_TRUE(pod.has_value());
-  const CommandResult result =
-      Run({"/usr/bin/python3", SourcePath("integration-tests/clients/grpc_client.py"),
-           SourcePath("protos"), absl::StrFormat("%s:8001", pod->StringAt({"status", "podIP"}))});
+  const CommandResult result = RunCommand(
+      {"/usr/bin/python3", SourcePath("integration-tests/clients/grpc_client.py"),
+       SourcePath("protos"), absl::StrFormat("%s:8001", pod->StringAt({"status", "podIP"}))});
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
   EXPECT_THAT(result.out, HasSubstr("all good"));
 }
@@ -72,9 +72,9 @@ TEST_F(ClientsTest, BrowserSendsAMessageOnThePageAndSeesTheAnswer) {
     GTEST_SKIP() << "SKIPPED: chromium is not installed: run tools/setup --tests";
   }
   const CommandResult result =
-      Run({"/usr/bin/python3", SourcePath("integration-tests/clients/browser_client.py"), chromium,
-           url_, Binary("../chat-page.png")},
-          {.timeout = absl::Seconds(120)});
+      RunCommand({"/usr/bin/python3", SourcePath("integration-tests/clients/browser_client.py"),
+                  chromium, url_, Binary("../chat-page.png")},
+                 {.timeout = absl::Seconds(120)});
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
   EXPECT_THAT(result.out, HasSubstr("all good"));
 }

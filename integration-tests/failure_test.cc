@@ -108,17 +108,18 @@ TEST(FailureTest, BadModelFilesEndTheServerWithOneLineThatNamesTheFile) {
         std::string("GGUF\x63\0\0\0", 8) + std::string(16, '\0')}) {
     ASSERT_TRUE(base::WriteFileAtomic(path, content).ok());
     const CommandResult result =
-        Run({Binary("model-server"), "--model", path, "--grpc_port=0", "--ops_port=0"},
-            {.timeout = absl::Seconds(10)});
+        RunCommand({Binary("model-server"), "--model", path, "--grpc_port=0", "--ops_port=0"},
+                   {.timeout = absl::Seconds(10)});
     EXPECT_EQ(result.exit_code, 4) << content.size() << " bytes: " << result.err;
     EXPECT_THAT(result.err, HasSubstr("bad.gguf"));
   }
 }
 
 TEST(FailureTest, MissingModelIsNamed) {
-  const CommandResult result = Run({Binary("model-server"), "--model", "/nonexistent/model.gguf",
-                                    "--grpc_port=0", "--ops_port=0"},
-                                   {.timeout = absl::Seconds(10)});
+  const CommandResult result =
+      RunCommand({Binary("model-server"), "--model", "/nonexistent/model.gguf", "--grpc_port=0",
+                  "--ops_port=0"},
+                 {.timeout = absl::Seconds(10)});
   EXPECT_EQ(result.exit_code, 4) << result.err;
   EXPECT_THAT(result.err, HasSubstr("/nonexistent/model.gguf"));
 }
@@ -126,10 +127,10 @@ TEST(FailureTest, MissingModelIsNamed) {
 TEST(FailureTest, WrongFlagsEndWithCodeTwoAndASuggestion) {
   for (const char* name :
        {"model-server", "gateway", "workspace-controller", "gpu-provisioner", "local-cluster"}) {
-    const CommandResult result = Run({Binary(name), "--no_such_flag=1"});
+    const CommandResult result = RunCommand({Binary(name), "--no_such_flag=1"});
     EXPECT_EQ(result.exit_code, 2) << name << ": " << result.err;
     EXPECT_EQ(Lines(result.err), 1) << name << ": " << result.err;
-    const CommandResult help = Run({Binary(name), "--help"});
+    const CommandResult help = RunCommand({Binary(name), "--help"});
     EXPECT_EQ(help.exit_code, 0) << name;
     EXPECT_THAT(help.out, HasSubstr("Flags:")) << name;
   }

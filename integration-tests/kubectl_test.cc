@@ -42,7 +42,7 @@ class KubectlTest : public testing::Test {
     std::vector<std::string> command = {program, "--kubeconfig", cluster_.kubeconfig()};
     command.insert(command.end(), arguments.begin(), arguments.end());
     // A cache of its own: discovery of other clusters must not help.
-    return Run(command, {.environment = {"HOME=" + cluster_.state_dir()}});
+    return RunCommand(command, {.environment = {"HOME=" + cluster_.state_dir()}});
   }
 
   Cluster cluster_;
@@ -94,9 +94,9 @@ TEST_F(KubectlTest, WatchShowsEachChangeAsItComes) {
     ASSERT_TRUE(cluster_.Apply(SourcePath(kExample)).ok());
     ASSERT_TRUE(
         cluster_.AwaitCondition(kWorkspace, "WorkspaceSucceeded", "True", absl::Seconds(60)));
-    EXPECT_TRUE(
-        Await([&] { return Run({"grep", "-c", "True", log}).exit_code == 0; }, absl::Seconds(10)))
-        << Run({"cat", log}).out;
+    EXPECT_TRUE(Await([&] { return RunCommand({"grep", "-c", "True", log}).exit_code == 0; },
+                      absl::Seconds(10)))
+        << RunCommand({"cat", log}).out;
   }
 }
 

@@ -62,7 +62,7 @@ CommandResult Cluster::Kaito(std::string_view verb, const std::vector<std::strin
   std::vector<std::string> command = {Binary("kaito"), std::string(verb), "--state-dir",
                                       state_dir_};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  return Run(command, {.timeout = timeout});
+  return RunCommand(command, {.timeout = timeout});
 }
 
 void Cluster::Up() {

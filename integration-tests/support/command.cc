@@ -27,6 +27,7 @@ int ExitCode(int status) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   execvp(arguments[0], arguments.data());
@@ -58,7 +59,7 @@ bool ReadPipes(int out, int err, absl::Time deadline, CommandResult& result) {
 
 }  // namespace
 
-CommandResult Run(const std::vector<std::string>& command, const CommandOptions& options) {
+CommandResult RunCommand(const std::vector<std::string>& command, const CommandOptions& options) {
   CommandResult result;
   const absl::Time started = absl::Now();
   int in[2];

@@ -26,7 +26,8 @@ struct CommandOptions {
 };
 
 // Blocks until the program has ended. A name without '/' is looked up in PATH.
-CommandResult Run(const std::vector<std::string>& command, const CommandOptions& options = {});
+CommandResult RunCommand(const std::vector<std::string>& command,
+                         const CommandOptions& options = {});
 
 // A program that runs until Stop() or destruction (SIGTERM, then SIGKILL after 10 s).
 class BackgroundCommand {
