@@ -9,8 +9,8 @@
 namespace gpu_provisioner {
 namespace {
 
-constexpr absl::Time kCreated = absl::FromUnixSeconds(1'700'000'000);
-constexpr absl::Time kNow = kCreated + absl::Seconds(100);
+const absl::Time kCreated = absl::FromUnixSeconds(1'700'000'000);
+const absl::Time kNow = kCreated + absl::Seconds(100);
 
 kube::Object Claim() {
   kube::Object object =
