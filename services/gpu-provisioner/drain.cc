@@ -39,8 +39,8 @@ bool OfDaemonSet(const kube::Object& pod) {
   return std::ranges::any_of(owners, [](const auto& owner) { return owner.kind == "DaemonSet"; });
 }
 
-absl::Status Taint(kube::Client& client, const kube::Object& node) {
-  const std::vector<gpu_provisioner::Taint> taints = ParseTaints(node, {"spec", "taints"});
+absl::Status MarkDisrupted(kube::Client& client, const kube::Object& node) {
+  const std::vector<Taint> taints = ParseTaints(node, {"spec", "taints"});
   const bool tainted =
       std::ranges::any_of(taints, [](const auto& t) { return t.key == kDisrupted; });
   if (tainted && node.label(kNoBalancer) == "karpenter") return absl::OkStatus();
@@ -152,7 +152,7 @@ std::optional<int> DrainGroup(const kube::Object& pod, absl::Time now) {
 
 absl::StatusOr<DrainProgress> DrainNode(kube::Client& client, const kube::Object& node,
                                         std::optional<absl::Time> deadline, absl::Time now) {
-  RETURN_IF_ERROR(Taint(client, node));
+  RETURN_IF_ERROR(MarkDisrupted(client, node));
   ASSIGN_OR_RETURN(const std::vector<kube::Object> pods, PodsOn(client, node));
   DrainProgress progress;
   int first_group = 4;

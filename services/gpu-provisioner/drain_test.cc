@@ -2,6 +2,7 @@
 
 #include "gtest/gtest.h"
 
+#include "boost/json.hpp"
 #include "common/kube/json.h"
 
 namespace gpu_provisioner {
