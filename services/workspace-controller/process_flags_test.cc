@@ -32,8 +32,8 @@ TEST(ProcessFlagsTest, EitherWayOfSayingSoMeansNodesOfTheUser) {
 TEST(ProcessFlagsTest, WrongValuesNameTheFlagAndWhatItMayBe) {
   EXPECT_THAT(OptionsFrom({.cloud_provider = "gcp"}).status().message(),
               HasSubstr("azure, aws, arc, local"));
-  EXPECT_THAT(OptionsFrom({.feature_gates = {"vllm=true"}}).status().message(),
-              HasSubstr("nearest known: vLLM"));
+  EXPECT_THAT(OptionsFrom({.feature_gates = {"enableMig=true"}}).status().message(),
+              HasSubstr("nearest known: enableMIG"));
   EXPECT_THAT(OptionsFrom({.feature_gates = {"vLLM=yes"}}).status().message(), HasSubstr("vLLM"));
   EXPECT_FALSE(OptionsFrom({.workers = 0}).ok());
 }
