@@ -69,7 +69,10 @@ bool MentionsFolder(std::string_view arguments, std::string_view folder) {
 absl::StatusOr<StateFolder> FindStateFolder(const Options& options,
                                             const Environment& environment) {
   if (!options.state_dir.empty()) {
-    std::string path = std::filesystem::absolute(options.state_dir).lexically_normal().string();
+    // As local-cluster resolves it, so that its processes are recognised by it.
+    std::error_code error;
+    std::string path = std::filesystem::weakly_canonical(options.state_dir, error).string();
+    if (error) path = std::filesystem::absolute(options.state_dir).lexically_normal().string();
     while (path.size() > 1 && path.ends_with('/')) path.pop_back();
     return StateFolder{.path = path};
   }
