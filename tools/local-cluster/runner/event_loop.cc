@@ -142,6 +142,7 @@ void EventLoop::Run() {
     RunMessages();
     RunTimers();
   }
+  stopped_ = false;
 }
 
 EventLoopThread::EventLoopThread(std::string_view name)
