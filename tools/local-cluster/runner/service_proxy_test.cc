@@ -53,6 +53,7 @@ class TcpForwarderTest : public testing::Test {
     fcntl(pair_[1], F_SETFL, O_NONBLOCK);
   }
   ~TcpForwarderTest() override {
+    thread_.loop().Call([this] { forwarder_.reset(); });
     close(pair_[0]);
     close(server_);
   }
