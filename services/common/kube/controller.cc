@@ -14,7 +14,7 @@
 namespace kube {
 namespace {
 
-constexpr absl::Duration kWaitForLease = absl::Milliseconds(500);
+constexpr absl::Duration kLookForLease = absl::Milliseconds(100);
 
 // controller_runtime_* as dashboards of controller-runtime read them. Nothing without a registry.
 class ControllerMetrics {
@@ -104,6 +104,8 @@ struct Controller::Impl {
         figures(options) {}
 
   bool Synced() const;
+  bool MayReconcile() const { return !options.may_reconcile || options.may_reconcile(); }
+  void AwaitLease(const std::stop_token& stop);
   void Work(const std::stop_token& stop);
   void Process(const ObjectKey& key);
   absl::StatusOr<ReconcileResult> Reconcile(const ObjectKey& key);
@@ -172,9 +174,8 @@ void Controller::Impl::Conclude(const ObjectKey& key,
 }
 
 void Controller::Impl::Process(const ObjectKey& key) {
-  if (options.may_reconcile && !options.may_reconcile()) {
-    // Followers hold back their keys, so that they are there when the lease is.
-    queue.AddAfter(key, kWaitForLease);
+  if (!MayReconcile()) {  // Lost just now; the key stays, should the lease come back.
+    queue.AddAfter(key, kLookForLease);
     queue.Done(key);
     return;
   }
@@ -193,12 +194,21 @@ void Controller::Impl::Process(const ObjectKey& key) {
   queue.Done(key);
 }
 
+// Followers leave their keys in the queue, where they are when the lease comes.
+void Controller::Impl::AwaitLease(const std::stop_token& stop) {
+  while (!stop.stop_requested() && !MayReconcile()) {
+    absl::MutexLock lock(&mutex);
+    clock.AwaitUntil(mutex, absl::Condition(&stopping), clock.Monotonic() + kLookForLease);
+  }
+}
+
 void Controller::Impl::Work(const std::stop_token& stop) {
   for (Informer* informer : informers) {
     while (!stop.stop_requested() && !informer->AwaitSync(absl::Milliseconds(100))) {
     }
   }
   while (true) {
+    AwaitLease(stop);
     const std::optional<ObjectKey> key = queue.Get();
     if (!key) return;
     if (stop.stop_requested()) {
@@ -250,13 +260,17 @@ void Controller::Start() {
 }
 
 void Controller::Stop() {
+  {
+    absl::MutexLock lock(&impl_->mutex);
+    impl_->stopping = true;
+  }
   for (std::jthread& worker : impl_->workers) worker.request_stop();
   impl_->queue.ShutDown();
   impl_->workers.clear();  // Joins.
 }
 
 bool Controller::RunOne() {
-  if (!impl_->Synced()) return false;
+  if (!impl_->Synced() || !impl_->MayReconcile()) return false;
   const std::optional<ObjectKey> key = impl_->queue.TryGet();
   if (!key) return false;
   impl_->Process(*key);

@@ -1,5 +1,6 @@
 #include "common/kube/controller.h"
 
+#include <atomic>
 #include <map>
 #include <stdexcept>
 
@@ -174,7 +175,6 @@ TEST_F(ControllerTest, AFollowerKeepsItsKeysUntilItLeads) {
   controller_.queue().Add({"n", "a"});
   EXPECT_THAT(RunAll(), IsEmpty());
   may_reconcile_ = true;
-  clock_.Advance(absl::Seconds(1));
   EXPECT_THAT(RunAll(), ElementsAre("n/a"));
 }
 
@@ -188,6 +188,19 @@ TEST(ControllerThreadTest, WorkersReconcileAndStopWaitsForThem) {
   EXPECT_TRUE(done.WaitForNotificationWithTimeout(absl::Seconds(10)));
   controller.Stop();
   EXPECT_THAT(reconciler.seen, ElementsAre("n/a"));
+}
+
+TEST(ControllerThreadTest, AFollowersWorkersBeginWhenTheLeaseComes) {
+  ScriptedReconciler reconciler;
+  absl::Notification done;
+  std::atomic<int> asked = 0;
+  reconciler.on_reconcile = [&done] { done.Notify(); };
+  Controller controller(
+      reconciler, {.name = "pod", .workers = 1, .may_reconcile = [&asked] { return ++asked > 3; }});
+  controller.queue().Add({"n", "a"});
+  controller.Start();
+  EXPECT_TRUE(done.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  EXPECT_GT(asked, 3);
 }
 
 }  // namespace
