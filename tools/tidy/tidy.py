@@ -117,10 +117,15 @@ def check_heavy(code):
         match = HEAVY.search(text_of(path)) if path.endswith(".h") else None
         if match is None:
             continue
-        name = re.sub(r"^(services|tools)/", "", path)
         folder = path.rpartition("/")[0]
-        outside = [user for user in users.get(name, ())
-                   if user.rpartition("/")[0] != folder or user.endswith(".h")]
+        reached, waiting = set(), [path]
+        while waiting:  # Through other headers of the folder.
+            header = waiting.pop()
+            for user in users.get(re.sub(r"^(services|tools)/", "", header), set()) - reached:
+                reached.add(user)
+                if user.endswith(".h"):
+                    waiting.append(user)
+        outside = sorted(user for user in reached if user.rpartition("/")[0] != folder)
         if outside:
             problems.append(f"{path}: {match.group(0)} reaches {outside[0]}")
     report("heavy headers stay in sources", problems)
