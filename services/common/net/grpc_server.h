@@ -55,7 +55,7 @@ class GrpcServer {
   std::unique_ptr<Impl> impl_;
 };
 
-// A channel with our message limits, keep-alive and back-off 0.1 to 5 s. Does not connect yet.
+// A channel with our message limits, keep-alive and back-off 0.1 to 1 s. Does not connect yet.
 std::shared_ptr<grpc::Channel> MakeGrpcChannel(const std::string& target);
 
 // Between the two Status types: codes have the same numbers, messages pass through.
