@@ -15,6 +15,13 @@ namespace compute {
 //   width float32  scales
 //   width float32  scale * sum of the numbers: what a weight's minimum is multiplied with
 //   width int32    -128 * sum: takes back the 128 that int8 weights have on top
+//   width x 8 words  what rounding left over, in steps of scale / 254
+//   width int32    -128 * sum of these
+//   int32          1 if any token of the record has such left-overs; else they are not read
+//
+// A few groups of a token hold its outliers. Their large scale makes almost all of the error of the
+// whole row, so they, and they alone, are kept to 16 bits.
+//
 // Owns nothing.
 struct QuantizedRows {
   std::byte* data = nullptr;
@@ -22,10 +29,11 @@ struct QuantizedRows {
   int64_t groups = 0;  // Even; one more than the columns need may be there, all zero.
   int width = 1;
 
-  static constexpr int kTokenBytes = 32 + 4 + 4 + 4;
+  static constexpr int kTokenBytes = 32 + 4 + 4 + 4 + 32 + 4;
+  static constexpr int kFlagBytes = 4;
 
   int64_t tiles() const { return (tokens + width - 1) / width; }
-  int64_t record_bytes() const { return static_cast<int64_t>(width) * kTokenBytes; }
+  int64_t record_bytes() const { return static_cast<int64_t>(width) * kTokenBytes + kFlagBytes; }
   std::byte* tile(int64_t index) const { return data + index * groups * record_bytes(); }
 
   // Few tokens are kept dense, so that they stay in the first cache beside the weights. Results do
@@ -34,7 +42,7 @@ struct QuantizedRows {
   static int64_t GroupsFor(int64_t columns) { return (columns / kGroup + 1) / 2 * 2; }
   // Enough for every number of tokens up to `tokens_max`.
   static int64_t BytesFor(int64_t tokens_max, int64_t columns) {
-    return (tokens_max + 12) * GroupsFor(columns) * kTokenBytes;
+    return (tokens_max + 12) * GroupsFor(columns) * (kTokenBytes + kFlagBytes);
   }
 };
 

@@ -7,6 +7,12 @@
 
 namespace compute::cpu::KAITO_LEVEL {
 
+constexpr float kRestSteps = 254;   // Of the left-overs of rounding, in one step of the scale.
+constexpr int kGroupsAtOnce = 512;  // Whose maxima are kept; wider rows look twice.
+// A group is kept to 16 bits where its squared maximum is above so many times the row's mean. On
+// SmolLM2 that costs 3 % of prefill and takes the worst log-probability error from 0.63 to 0.28.
+constexpr float kRefineAbove = 8;
+
 // The last n < 16 values of a row, zero behind them.
 inline Vec LoadPart(const float* p, int64_t n) {
   float lanes[16] = {};
@@ -71,28 +77,62 @@ inline void Rope(const float* x, const float* cosines, const float* sines, int h
   }
 }
 
-// One group of one token. Writes its words `width` apart.
-inline void QuantizeGroup(const float* x, int width, int token, std::byte* record) {
-  const Vec low = Load(x);
-  const Vec high = Load(x + 16);
-  const float max = MaxLane(Max(Abs(low), Abs(high)));
-  const float inverse = max > 0 ? 127.0F / max : 0.0F;
-  const Vec scaled_low = RoundEven(Mul(low, Set(inverse)));
-  const Vec scaled_high = RoundEven(Mul(high, Set(inverse)));
+// Whole numbers of one token into its words of a record, and -128 times their sum. Returns the sum.
+inline float WriteNumbers(Vec low, Vec high, int width, int token, std::byte* words,
+                          std::byte* offsets) {
   int8_t numbers[32];
-  StoreI8(numbers, scaled_low);
-  StoreI8(numbers + 16, scaled_high);
+  StoreI8(numbers, low);
+  StoreI8(numbers + 16, high);
   for (int i = 0; i < 8; ++i) {
-    std::memcpy(record + (i * width + token) * 4, numbers + 4 * i, 4);
+    std::memcpy(words + (i * width + token) * 4, numbers + 4 * i, 4);
   }
-  const float sum = Sum(Add(scaled_low, scaled_high));  // Exact: whole numbers below 2^24.
-  const float scale = max / 127.0F;
-  const float scaled_sum = scale * sum;
+  const float sum = Sum(Add(low, high));  // Exact: whole numbers below 2^24.
   const int32_t offset = -128 * static_cast<int32_t>(sum);
-  std::byte* const facts = record + 32 * width + 4 * token;
-  std::memcpy(facts, &scale, 4);
-  std::memcpy(facts + 4 * width, &scaled_sum, 4);
-  std::memcpy(facts + 8 * width, &offset, 4);
+  std::memcpy(offsets + 4 * token, &offset, 4);
+  return sum;
+}
+
+// One group of one token. `refine`: keep what rounding leaves over too.
+inline void QuantizeGroup(const float* x, float max, bool refine, int width, int token,
+                          std::byte* record) {
+  const Vec inverse = Set(max > 0 ? 127.0F / max : 0.0F);
+  const float scale = max / 127.0F;
+  const Vec low = RoundEven(Mul(Load(x), inverse));
+  const Vec high = RoundEven(Mul(Load(x + 16), inverse));
+  std::byte* const facts = record + 32 * width;
+  std::byte* const rest = record + 44 * width;
+  float scaled_sum = scale * WriteNumbers(low, high, width, token, record, facts + 8 * width);
+  if (refine) {
+    const Vec steps = Mul(inverse, Set(kRestSteps));
+    const Vec rest_low = RoundEven(Mul(Fma(low, Set(-scale), Load(x)), steps));
+    const Vec rest_high = RoundEven(Mul(Fma(high, Set(-scale), Load(x + 16)), steps));
+    const float sum = WriteNumbers(rest_low, rest_high, width, token, rest, rest + 32 * width);
+    scaled_sum += scale * (1 / kRestSteps) * sum;
+    const int32_t flag = 1;
+    std::memcpy(record + QuantizedRows::kTokenBytes * width, &flag, 4);
+  } else {
+    WriteNumbers(Set(0), Set(0), width, token, rest, rest + 32 * width);
+  }
+  std::memcpy(facts + 4 * token, &scale, 4);
+  std::memcpy(facts + 4 * width + 4 * token, &scaled_sum, 4);
+}
+
+inline void QuantizeToken(const float* x, int64_t groups, const QuantizedRows& out, int token,
+                          std::byte* records) {
+  float maxima[kGroupsAtOnce];
+  float squares = 0;
+  for (int64_t g = 0; g < groups; ++g) {
+    const float max = MaxLane(Max(Abs(Load(x + g * kGroup)), Abs(Load(x + g * kGroup + 16))));
+    maxima[g % kGroupsAtOnce] = max;
+    squares += max * max;
+  }
+  const float limit = kRefineAbove * squares / static_cast<float>(groups);
+  for (int64_t g = 0; g < groups; ++g) {
+    const float* const from = x + g * kGroup;
+    const float max =
+        groups <= kGroupsAtOnce ? maxima[g] : MaxLane(Max(Abs(Load(from)), Abs(Load(from + 16))));
+    QuantizeGroup(from, max, max * max > limit, out.width, token, records + g * out.record_bytes());
+  }
 }
 
 inline void QuantizeTile(const float* x, int64_t stride, int64_t columns, const QuantizedRows& out,
@@ -101,15 +141,15 @@ inline void QuantizeTile(const float* x, int64_t stride, int64_t columns, const 
   const int64_t left = out.tokens - first;
   const int tokens = static_cast<int>(left < out.width ? left : out.width);
   const int64_t groups = columns / kGroup;
+  std::byte* const records = out.tile(tile);
   for (int64_t g = 0; g < out.groups; ++g) {
-    std::byte* const record = out.tile(tile) + g * out.record_bytes();
-    if (g >= groups) {
-      std::memset(record, 0, out.record_bytes());
-      continue;
-    }
-    for (int t = 0; t < tokens; ++t) {
-      QuantizeGroup(x + (first + t) * stride + g * kGroup, out.width, t, record);
-    }
+    std::byte* const record = records + g * out.record_bytes();
+    if (g >= groups) std::memset(record, 0, out.record_bytes());
+    const int32_t flag = 0;
+    std::memcpy(record + QuantizedRows::kTokenBytes * out.width, &flag, 4);
+  }
+  for (int t = 0; t < tokens; ++t) {
+    QuantizeToken(x + (first + t) * stride, groups, out, t, records);
   }
 }
 

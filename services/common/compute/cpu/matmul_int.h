@@ -18,16 +18,24 @@ constexpr int kInt4GroupBytes = 320;
 constexpr int kInt8PairBytes = 1088;
 constexpr int kPrefetchBytes = 2560;  // Ahead of the stream of weights.
 
-// The record of one group of a tile of activations.
+// The numbers of one group of some tokens of a tile; those of the tile's first token are at `p`.
 template <int kWidth>
 struct Record {
+  static constexpr int kBytes = QuantizedRows::kTokenBytes * kWidth + QuantizedRows::kFlagBytes;
+  static constexpr int kOffsets = 40 * kWidth;      // Where the offsets lie: of the numbers,
+  static constexpr int kRestOffsets = 32 * kWidth;  // and of the left-overs, seen from these.
+
   const std::byte* p;
 
   // Word `i` (numbers 4i to 4i + 3) of token t.
   int32_t word(int i, int t) const { return At<int32_t>((i * kWidth + t) * 4); }
   float scale(int t) const { return At<float>(32 * kWidth + 4 * t); }
   float scaled_sum(int t) const { return At<float>(36 * kWidth + 4 * t); }
-  int32_t offset(int t) const { return At<int32_t>(40 * kWidth + 4 * t); }
+  template <int kAt>
+  int32_t offset(int t) const {
+    return At<int32_t>(kAt + 4 * t);
+  }
+  Record rest() const { return {p + 44 * kWidth}; }
 
  private:
   template <typename T>
@@ -37,6 +45,14 @@ struct Record {
     return value;
   }
 };
+
+// Whether any token of the tile has left-overs in this group.
+template <int kWidth>
+inline bool HasRest(const std::byte* record) {
+  int32_t flag;
+  std::memcpy(&flag, record + QuantizedRows::kTokenBytes * kWidth, sizeof(flag));
+  return flag != 0;
+}
 
 template <int kLines>
 inline void Prefetch(const std::byte* weights) {
@@ -72,11 +88,11 @@ inline void DotInt4(const std::byte* lines, Record<kWidth> x, Vec (&dots)[kToken
   for (int t = 0; t < kTokens; ++t) dots[t] = {_mm512_cvtepi32_ps(sums[t])};
 }
 
-template <int kWidth, int kTokens>
+template <int kWidth, int kTokens, int kOffsets>
 inline void DotInt8(const std::byte* lines, Record<kWidth> x, Vec (&dots)[kTokens]) {
   __m512i sums[kTokens];
 #pragma GCC unroll 12
-  for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_set1_epi32(x.offset(t));
+  for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_set1_epi32(x.template offset<kOffsets>(t));
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
     const __m512i line = Line(lines + 64 * i);
@@ -121,7 +137,7 @@ inline void DotInt4(const std::byte* lines, Record<kWidth> x, Vec (&dots)[kToken
   }
 }
 
-template <int kWidth, int kTokens>
+template <int kWidth, int kTokens, int kOffsets>
 inline void DotInt8(const std::byte* lines, Record<kWidth> x, Vec (&dots)[kTokens]) {
   const __m256i bias = _mm256_set1_epi8(-128);
   for (int half = 0; half < 2; ++half) {
@@ -174,7 +190,7 @@ inline void DotInt4(const std::byte* lines, Record<kWidth> x, Vec (&dots)[kToken
   }
 }
 
-template <int kWidth, int kTokens>
+template <int kWidth, int kTokens, int kOffsets>
 inline void DotInt8(const std::byte* lines, Record<kWidth> x, Vec (&dots)[kTokens]) {
   for (int t = 0; t < kTokens; ++t) {
     for (int lane = 0; lane < 16; ++lane) {
@@ -191,21 +207,35 @@ constexpr int kTokensAtOnce = 1;
 
 inline Vec Scales(const std::byte* p) { return LoadF16(reinterpret_cast<const uint16_t*>(p)); }
 
+// acc += dots * weight scale * token scale, also for the left-overs of rounding (`step` of the
+// scale).
+template <int kWidth, int kTokens>
+inline void AddScaled(const Vec (&dots)[kTokens], Vec scale, Record<kWidth> x,
+                      Vec (&acc)[kTokens]) {
+#pragma GCC unroll 12
+  for (int t = 0; t < kTokens; ++t) acc[t] = Fma(dots[t], Mul(scale, Set(x.scale(t))), acc[t]);
+}
+
 struct Int4 {
+  // Acc of `kTokens` tokens, the first of which is number `first` of the tile at `x`.
   template <int kWidth, int kTokens>
-  static void Panel(const std::byte* weights, const std::byte* x, int64_t groups,
+  static void Panel(const std::byte* weights, const std::byte* x, int first, int64_t groups,
                     Vec (&acc)[kTokens]) {
-    for (int64_t g = 0; g < groups; ++g, weights += kInt4GroupBytes) {
-      const Record<kWidth> record{x + g * (kWidth * QuantizedRows::kTokenBytes)};
+    for (int64_t g = 0; g < groups; ++g, weights += kInt4GroupBytes, x += Record<kWidth>::kBytes) {
+      const Record<kWidth> record{x + 4 * first};
       Prefetch<5>(weights);
       Vec dots[kTokens];
       DotInt4<kWidth, kTokens>(weights, record, dots);
       const Vec scale = Scales(weights + 256);
       const Vec minimum = Scales(weights + 288);
+      AddScaled(dots, scale, record, acc);
 #pragma GCC unroll 12
       for (int t = 0; t < kTokens; ++t) {
-        acc[t] = Fma(dots[t], Mul(scale, Set(record.scale(t))), acc[t]);
         acc[t] = Fma(minimum, Set(record.scaled_sum(t)), acc[t]);
+      }
+      if (HasRest<kWidth>(x)) [[unlikely]] {
+        DotInt4<kWidth, kTokens>(weights, record.rest(), dots);
+        AddScaled(dots, Mul(scale, Set(1 / kRestSteps)), record, acc);
       }
     }
   }
@@ -213,20 +243,22 @@ struct Int4 {
 
 struct Int8 {
   template <int kWidth, int kTokens>
-  static void Panel(const std::byte* weights, const std::byte* x, int64_t groups,
+  static void Panel(const std::byte* weights, const std::byte* x, int first, int64_t groups,
                     Vec (&acc)[kTokens]) {
-    for (int64_t g = 0; g < groups; ++g) {
+    using R = Record<kWidth>;
+    for (int64_t g = 0; g < groups; ++g, x += R::kBytes) {
       const std::byte* const pair = weights + g / 2 * kInt8PairBytes;
       const std::byte* const lines = pair + g % 2 * 512;
-      const Record<kWidth> record{x + g * (kWidth * QuantizedRows::kTokenBytes)};
+      const R record{x + 4 * first};
       Prefetch<8>(lines);
       if (g % 2 == 1) Prefetch<1>(pair + 1024);
       Vec dots[kTokens];
-      DotInt8<kWidth, kTokens>(lines, record, dots);
+      DotInt8<kWidth, kTokens, R::kOffsets>(lines, record, dots);
       const Vec scale = Scales(pair + 1024 + g % 2 * 32);
-#pragma GCC unroll 12
-      for (int t = 0; t < kTokens; ++t) {
-        acc[t] = Fma(dots[t], Mul(scale, Set(record.scale(t))), acc[t]);
+      AddScaled(dots, scale, record, acc);
+      if (HasRest<kWidth>(x)) [[unlikely]] {
+        DotInt8<kWidth, kTokens, R::kRestOffsets>(lines, record.rest(), dots);
+        AddScaled(dots, Mul(scale, Set(1 / kRestSteps)), record, acc);
       }
     }
   }
@@ -249,7 +281,7 @@ inline void PanelTimesTokens(const MatmulTask& task, int64_t panel, int64_t tile
 #pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) acc[t] = Set(0);
   const std::byte* const weights = task.weights.data + panel * task.weights.panel_bytes();
-  Format::template Panel<kWidth, kTokens>(weights, task.quantized.tile(tile) + 4 * first,
+  Format::template Panel<kWidth, kTokens>(weights, task.quantized.tile(tile), first,
                                           task.weights.columns / kGroup, acc);
 #pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) {
