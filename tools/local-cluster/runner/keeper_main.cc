@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -82,8 +83,17 @@ void KillAll(pid_t program) {
   }
 }
 
+// The keeper leads the session and has the terminal; the foreground is the program's.
+void TakeForeground(pid_t program) {
+  if (isatty(STDIN_FILENO) == 0) return;
+  signal(SIGTTOU, SIG_IGN);
+  tcsetpgrp(STDIN_FILENO, program);
+}
+
 [[noreturn]] void RunProgram(const char* path, char** arguments, int failure_fd) {
   setpgid(0, 0);
+  TakeForeground(getpid());
+  signal(SIGTTOU, SIG_DFL);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   sigset_t none;
   sigemptyset(&none);
@@ -170,6 +180,7 @@ int main(int argc, char** argv) {
     return 1;
   }
 
+  if (isatty(STDIN_FILENO) != 0) ioctl(STDIN_FILENO, TIOCSCTTY, 0);
   const pid_t program = fork();
   if (program < 0) {
     Say("failed", errno, 0);
@@ -185,7 +196,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   close(failure[0]);
-  // The container's output belongs to the container: its reader sees the end when that ends.
+  // The container's streams belong to the container: their other ends see it when that ends.
+  close(STDIN_FILENO);
   close(STDOUT_FILENO);
   close(STDERR_FILENO);
   Say("started", program, 0);

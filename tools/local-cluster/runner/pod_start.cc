@@ -70,6 +70,7 @@ void PodWorker::StartContainer(const ContainerSpec& spec) {
     return;
   }
   if (!process.ok()) return DeferStart(spec, "CreateContainerConfigError", process.status());
+  (void)base::RemoveAll(ContainerFolder(spec.name) + "/termination-log");  // Of the run before.
 
   if (restarts) ++state.restarts;
   ContainerRunOptions options;
@@ -107,6 +108,21 @@ void PodWorker::StartContainer(const ContainerSpec& spec) {
   host_.Event(pod_, false, "Pulled",
               absl::StrFormat("Container image \"%s\" already present on machine", spec.image));
   host_.Event(pod_, false, "Created", absl::StrFormat("Created container: %s", spec.name));
+}
+
+absl::StatusOr<ProcessOptions> PodWorker::ExecProcess(const std::string& container,
+                                                      const std::vector<std::string>& command) {
+  const ContainerSpec* found = spec_.Find(container);
+  const auto state = states_.find(container);
+  if (found == nullptr || state == states_.end() || state->second.phase != Phase::kRunning) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("container %s of pod %s is not running", container, pod_.name()));
+  }
+  if (command.empty()) return absl::InvalidArgumentError("you must specify a command");
+  ContainerSpec spec = *found;
+  spec.command = command;
+  spec.args.clear();
+  return ProcessOf(spec, {});
 }
 
 absl::Status PodWorker::PrepareVolumesNow() {
@@ -156,7 +172,6 @@ absl::StatusOr<ProcessOptions> PodWorker::ProcessOf(const ContainerSpec& spec,
                                                     const Program& program) {
   const std::string folder = ContainerFolder(spec.name);
   RETURN_IF_ERROR(base::CreateDirectories(folder));
-  RETURN_IF_ERROR(base::RemoveAll(folder + "/termination-log"));
   ASSIGN_OR_RETURN(const auto variables, BuildEnvironment(pod_, spec.name, host_.Sources(pod_)));
   const std::vector<PathMapping> mappings = Mappings(spec);
   const auto rewrite = [&](std::string_view word) {

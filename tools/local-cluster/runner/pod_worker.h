@@ -67,6 +67,11 @@ class PodWorker {
   // See PodStreams::OpenLog.
   absl::Status OpenLog(const PodLogOptions& options, const std::shared_ptr<LogSink>& sink);
 
+  // How a further program runs beside `container`'s: kubectl exec. kFailedPrecondition when that
+  // does not run, kNotFound for an unknown program.
+  absl::StatusOr<ProcessOptions> ExecProcess(const std::string& container,
+                                             const std::vector<std::string>& command);
+
   const kube::Object& pod() const { return pod_; }
   const std::string& folder() const { return folder_; }
 

@@ -54,14 +54,9 @@ class Spawn {
   Spawn& operator=(const Spawn&) = delete;
 
   absl::StatusOr<pid_t> Run(const ProcessOptions& options, int control) {
-    posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDONLY, 0);
-    for (const int target : {1, 2}) {
-      if (options.output_fd >= 0) {
-        posix_spawn_file_actions_adddup2(&actions_, options.output_fd, target);
-      } else {
-        posix_spawn_file_actions_addopen(&actions_, target, "/dev/null", O_WRONLY, 0);
-      }
-    }
+    AddStream(0, options.input_fd, O_RDONLY);
+    AddStream(1, options.output_fd, O_WRONLY);
+    AddStream(2, options.error_fd >= 0 ? options.error_fd : options.output_fd, O_WRONLY);
     posix_spawn_file_actions_adddup2(&actions_, control, kControlFdOfKeeper);
     if (!options.folder.empty()) {
       posix_spawn_file_actions_addchdir_np(&actions_, options.folder.c_str());
@@ -81,6 +76,14 @@ class Spawn {
   }
 
  private:
+  void AddStream(int target, int fd, int mode) {
+    if (fd >= 0) {
+      posix_spawn_file_actions_adddup2(&actions_, fd, target);
+    } else {
+      posix_spawn_file_actions_addopen(&actions_, target, "/dev/null", mode, 0);
+    }
+  }
+
   posix_spawn_file_actions_t actions_;
   posix_spawnattr_t attributes_;
 };

@@ -22,7 +22,11 @@ struct ProcessOptions {
   std::vector<std::string> arguments;    // Without the program's own name.
   std::vector<std::string> environment;  // "NAME=value"; nothing else is handed on.
   std::string folder;                    // Working directory.
-  int output_fd = -1;                    // For stdout and stderr; borrowed until Start() returns.
+  // Borrowed until Start() returns; -1: /dev/null, and for `error_fd` the same as `output_fd`. A
+  // terminal as input becomes the controlling one.
+  int input_fd = -1;
+  int output_fd = -1;
+  int error_fd = -1;
 };
 
 struct ProcessExit {

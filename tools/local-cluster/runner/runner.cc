@@ -104,7 +104,10 @@ void Runner::Stop(absl::Duration grace) {
     if (*left == 0) *left = -1;
   });
   if (*left >= 0) done->WaitForNotificationWithTimeout(grace + absl::Seconds(5));
-  loop_.Call([this] { workers_.clear(); });
+  loop_.Call([this] {
+    sessions_.clear();
+    workers_.clear();
+  });
 }
 
 void Runner::OnPod(const kube::InformerEvent& event) {
@@ -242,20 +245,96 @@ void Runner::Event(const kube::Object& pod, bool warning, std::string_view reaso
   }
 }
 
+PodWorker* Runner::FindWorker(std::string_view namespace_name, std::string_view pod) {
+  for (const auto& [uid, worker] : workers_) {
+    const kube::Object& object = worker->pod();
+    if (object.name() == pod && object.namespace_name() == namespace_name) return worker.get();
+  }
+  return nullptr;
+}
+
 absl::Status Runner::OpenLog(const PodLogOptions& options, std::shared_ptr<LogSink> sink) {
   absl::Status status = absl::NotFoundError(
       absl::StrFormat("pod %s/%s does not run here", options.namespace_name, options.pod));
   loop_.Call([&] {
-    for (const auto& [uid, worker] : workers_) {
-      const kube::Object& pod = worker->pod();
-      const bool matches =
-          options.pod_uid.empty()
-              ? pod.name() == options.pod && pod.namespace_name() == options.namespace_name
-              : uid == options.pod_uid;
-      if (matches) status = worker->OpenLog(options, sink);
+    PodWorker* worker = FindWorker(options.namespace_name, options.pod);
+    if (worker != nullptr) status = worker->OpenLog(options, sink);
+  });
+  return status;
+}
+
+absl::Status Runner::OpenConnection(const PodConnection& connection,
+                                    std::shared_ptr<net::Exchange> exchange) {
+  absl::Status status = absl::NotFoundError(
+      absl::StrFormat("pod %s/%s does not run here", connection.namespace_name, connection.pod));
+  loop_.Call([&] {
+    PodWorker* worker = FindWorker(connection.namespace_name, connection.pod);
+    if (worker == nullptr) return;
+    if (connection.subresource == "exec") {
+      status = Exec(*worker, connection, exchange);
+    } else if (connection.subresource == "attach") {
+      status = Attach(*worker, connection, exchange);
+    } else {
+      status = absl::UnimplementedError(absl::StrFormat(
+          "%s is not served here: pods and services answer on their own addresses of this host",
+          connection.subresource));
     }
   });
   return status;
+}
+
+absl::Status Runner::Exec(PodWorker& worker, const PodConnection& connection,
+                          const std::shared_ptr<net::Exchange>& exchange) {
+  ASSIGN_OR_RETURN(ProcessOptions process,
+                   worker.ExecProcess(connection.container, connection.command));
+  ASSIGN_OR_RETURN(std::shared_ptr<ChannelSocket> socket, ChannelSocket::Accept(loop_, exchange));
+  const uint64_t id = next_session_++;
+  absl::StatusOr<std::unique_ptr<ExecSession>> session = ExecSession::Start(
+      loop_, connection, socket, std::move(process), [this, id] { sessions_.erase(id); });
+  if (session.ok()) {
+    sessions_[id] = std::move(*session);
+  } else {  // The upgrade is answered already: the error goes over the error channel.
+    socket->Finish(126, std::string(session.status().message()));
+  }
+  return absl::OkStatus();
+}
+
+namespace {
+
+// Shows a log to an attached client.
+class AttachedSink final : public LogSink {
+ public:
+  AttachedSink(std::shared_ptr<ChannelSocket> socket, bool terminal)
+      : socket_(std::move(socket)), terminal_(terminal) {}
+
+  bool Write(std::string text) override {
+    if (terminal_) {  // The client's terminal is in raw mode.
+      std::string out;
+      for (const char c : text) out += c == '\n' ? std::string("\r\n") : std::string(1, c);
+      text = std::move(out);
+    }
+    socket_->WriteOutput(text);
+    return true;
+  }
+  void End() override { socket_->Finish(0); }
+  size_t unsent_bytes() const override { return socket_->unsent_bytes(); }
+  void OnClose(std::function<void()>) override {}
+
+ private:
+  const std::shared_ptr<ChannelSocket> socket_;
+  const bool terminal_;
+};
+
+}  // namespace
+
+absl::Status Runner::Attach(PodWorker& worker, const PodConnection& connection,
+                            const std::shared_ptr<net::Exchange>& exchange) {
+  ASSIGN_OR_RETURN(std::shared_ptr<ChannelSocket> socket, ChannelSocket::Accept(loop_, exchange));
+  const absl::Status status =
+      worker.OpenLog({.container = connection.container, .follow = true},
+                     std::make_shared<AttachedSink>(socket, connection.tty));
+  if (!status.ok()) socket->Finish(1, std::string(status.message()));
+  return absl::OkStatus();
 }
 
 }  // namespace local_cluster

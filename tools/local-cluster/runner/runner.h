@@ -16,6 +16,7 @@
 #include "local-cluster/apiserver/pod_streams.h"
 #include "local-cluster/runner/addresses.h"
 #include "local-cluster/runner/event_loop.h"
+#include "local-cluster/runner/exec_session.h"
 #include "local-cluster/runner/pod_worker.h"
 #include "local-cluster/runner/status_writer.h"
 
@@ -51,6 +52,9 @@ class Runner final : public PodStreams, private PodHost {
   void Stop(absl::Duration grace);
 
   absl::Status OpenLog(const PodLogOptions& options, std::shared_ptr<LogSink> sink) override;
+  // exec and attach, by WebSocket.
+  absl::Status OpenConnection(const PodConnection& connection,
+                              std::shared_ptr<net::Exchange> exchange) override;
 
   // The mark in every container's environment.
   static std::string Mark(const std::string& state_dir);
@@ -66,6 +70,11 @@ class Runner final : public PodStreams, private PodHost {
   void OnPod(const kube::InformerEvent& event);
   void Admit(const kube::Object& pod);
   void Forget(const std::string& uid);
+  PodWorker* FindWorker(std::string_view namespace_name, std::string_view pod);
+  absl::Status Exec(PodWorker& worker, const PodConnection& connection,
+                    const std::shared_ptr<net::Exchange>& exchange);
+  absl::Status Attach(PodWorker& worker, const PodConnection& connection,
+                      const std::shared_ptr<net::Exchange>& exchange);
   void WatchMemory();
   void RemoveOldFolders();
   absl::StatusOr<std::string> TokenOf(const kube::Object& pod, std::string_view audience,
@@ -79,6 +88,8 @@ class Runner final : public PodStreams, private PodHost {
   StatusWriter status_;
   kube::EventRecorder events_;
   std::map<std::string, std::unique_ptr<PodWorker>> workers_;  // By uid; the loop's.
+  std::map<uint64_t, std::unique_ptr<ExecSession>> sessions_;
+  uint64_t next_session_ = 0;
   std::map<std::string, std::pair<std::string, absl::Time>> tokens_;
   bool started_ = false;
   bool stopping_ = false;
