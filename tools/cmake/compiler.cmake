@@ -44,4 +44,8 @@ elseif(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # GCC 12 reports these falsely in std::string and in coroutines, most of all under the sanitizers.
   target_compile_options(kaito_warnings INTERFACE -Wno-restrict -Wno-maybe-uninitialized
     -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread -Wno-dangling-pointer)
+  # Asio's fences cannot be followed by the thread sanitizer; it needs none of them.
+  if(KAITO_SANITIZE MATCHES "thread")
+    target_compile_options(kaito_warnings INTERFACE -Wno-tsan)
+  endif()
 endif()
