@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/mutex.h"
+
 #include "boost/json.hpp"
 #include "common/base/files.h"
 #include "common/base/log.h"
@@ -70,9 +71,10 @@ std::optional<PoolPath> ParsePoolPath(std::string_view path) {
                      Lower(part[6]) == "managedclusters" && Lower(part[8]) == "agentpools";
   if (!shape) return std::nullopt;
   PoolPath result{.subscription = part[1], .resource_group = part[3], .cluster = part[7]};
-  result.base = absl::StrFormat("/subscriptions/%s/resourceGroups/%s/providers/"
-                                "Microsoft.ContainerService/managedClusters/%s",
-                                part[1], part[3], part[7]);
+  result.base = absl::StrFormat(
+      "/subscriptions/%s/resourceGroups/%s/providers/"
+      "Microsoft.ContainerService/managedClusters/%s",
+      part[1], part[3], part[7]);
   if (part.size() > 9) result.pool = part[9];
   if (part.size() > 10) result.action = Lower(part[10]);
   return result;
@@ -151,8 +153,8 @@ struct ArmEmulator::Impl {
       absl::MutexLock lock(&mutex);
       const absl::Duration retry =
           nodes.empty() ? absl::InfiniteDuration() : clock.Monotonic() + absl::Milliseconds(500);
-      const absl::Duration next = std::min({cluster.NextDue(), retry,
-                                            clock.Monotonic() + absl::Hours(1)});
+      const absl::Duration next =
+          std::min({cluster.NextDue(), retry, clock.Monotonic() + absl::Hours(1)});
       clock.AwaitUntil(mutex, absl::Condition(this, &Impl::WakeUp), next);
       if (stopping) return;
     }
@@ -192,12 +194,11 @@ struct ArmEmulator::Impl {
   }
 
   net::Response Metadata() {
-    return JsonAnswer(
-        200, object{{"name", "local"},
-                    {"resourceManager", url + "/"},
-                    {"authentication", object{{"loginEndpoint", url + "/"},
-                                              {"audiences", array{value(kAudience)}},
-                                              {"identityProvider", "AAD"}}}});
+    return JsonAnswer(200, object{{"name", "local"},
+                                  {"resourceManager", url + "/"},
+                                  {"authentication", object{{"loginEndpoint", url + "/"},
+                                                            {"audiences", array{value(kAudience)}},
+                                                            {"identityProvider", "AAD"}}}});
   }
 
   Reply Arm(const net::Request& request) {
@@ -253,9 +254,9 @@ struct ArmEmulator::Impl {
                                     : throttle.TakeOther(clock.Monotonic());
     if (wait > absl::ZeroDuration()) {
       net::Response throttled = ErrorAnswer(429, "Throttled", "The request was throttled.");
-      throttled.headers.Set("Retry-After",
-                            absl::StrFormat("%d", absl::ToInt64Seconds(absl::Ceil(
-                                                      wait, absl::Seconds(1)))));
+      throttled.headers.Set(
+          "Retry-After",
+          absl::StrFormat("%d", absl::ToInt64Seconds(absl::Ceil(wait, absl::Seconds(1)))));
       return throttled;
     }
     const std::optional<Outcome> outcome = fault ? fault->outcome : std::nullopt;
@@ -267,10 +268,9 @@ struct ArmEmulator::Impl {
       return list;
     }
     net::Response response = OnePool(request, path, outcome);
-    response.headers.Set(
-        request.method == "GET" ? "x-ms-ratelimit-remaining-subscription-reads"
-                                : "x-ms-ratelimit-remaining-subscription-writes",
-        request.method == "GET" ? "16499" : "800");
+    response.headers.Set(request.method == "GET" ? "x-ms-ratelimit-remaining-subscription-reads"
+                                                 : "x-ms-ratelimit-remaining-subscription-writes",
+                         request.method == "GET" ? "16499" : "800");
     return response;
   }
 
@@ -296,8 +296,8 @@ struct ArmEmulator::Impl {
                  {"path", std::string(request.path())},
                  {"query", std::string(request.query().substr(0, 200))},
                  {"status", reply.cut.empty() ? reply.response.status : 0}};
-    for (const char* name : {"x-ms-client-request-id", "x-ms-correlation-request-id", "If-Match",
-                             "If-None-Match"}) {
+    for (const char* name :
+         {"x-ms-client-request-id", "x-ms-correlation-request-id", "If-Match", "If-None-Match"}) {
       if (const auto header = request.headers.Find(name)) entry[name] = std::string(*header);
     }
     if (request.method == "PUT") entry["body"] = request.body;
@@ -311,8 +311,8 @@ struct ArmEmulator::Impl {
     const std::vector<std::string> part = Segments(request.path());
     const std::string what = part.size() > 1 ? part[1] : "";
     const std::string name = part.size() > 2 ? part[2] : "";
-    const auto body = request.body.empty() ? absl::StatusOr<value>(object{})
-                                           : kube::ParseJson(request.body, 64);
+    const auto body =
+        request.body.empty() ? absl::StatusOr<value>(object{}) : kube::ParseJson(request.body, 64);
     if (!body.ok()) return ErrorAnswer(400, "BadRequest", std::string(body.status().message()));
     absl::MutexLock lock(&mutex);
     if (what == "faults" && request.method == "POST") {
@@ -340,8 +340,7 @@ struct ArmEmulator::Impl {
   }
 
   net::Response Requests(std::string_view query) {
-    const int64_t since =
-        std::atoll(net::QueryParameter(query, "since").value_or("0").c_str());
+    const int64_t since = std::atoll(net::QueryParameter(query, "since").value_or("0").c_str());
     array entries;
     for (const object& entry : log) {
       if (entry.at("sequence").to_number<int64_t>() >= since) entries.push_back(entry);
@@ -377,8 +376,8 @@ struct ArmEmulator::Impl {
     if (status == 0) return JsonAnswer(200, object{});
     token_fault = net::Response{.status = status};
     if (const auto* const text = kube::FindPath(body, {"body"})) {
-      token_fault->body = text->is_string() ? text->get_string().c_str()
-                                            : boost::json::serialize(*text);
+      token_fault->body =
+          text->is_string() ? text->get_string().c_str() : boost::json::serialize(*text);
     }
     // A time, or seconds from now; without it for ever.
     const auto* const until = kube::FindPath(body, {"until"});
@@ -452,11 +451,9 @@ absl::StatusOr<std::unique_ptr<ArmEmulator>> ArmEmulator::Start(const ArmEmulato
   Impl* const raw = impl.get();
   ASSIGN_OR_RETURN(
       impl->server,
-      net::HttpServer::Start({.bind_address = "127.0.0.1", .port = options.port,
-                              .handler_threads = 8},
-                             [raw](const std::shared_ptr<net::Exchange>& exchange) {
-                               raw->Serve(exchange);
-                             }));
+      net::HttpServer::Start(
+          {.bind_address = "127.0.0.1", .port = options.port, .handler_threads = 8},
+          [raw](const std::shared_ptr<net::Exchange>& exchange) { raw->Serve(exchange); }));
   impl->SetUrl(absl::StrFormat("http://127.0.0.1:%d", impl->server->port()));
   impl->thread =
       base::StartThread("azure", [raw](const std::stop_token& stop) { raw->Loop(stop); });

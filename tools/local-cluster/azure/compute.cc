@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+
 #include "boost/json.hpp"
 #include "local-cluster/azure/answers.h"
 
@@ -46,7 +47,8 @@ std::optional<net::Response> Compute::Refuse(const std::string& name, std::strin
       absl::StrFormat(
           "Operation could not be completed as it results in exceeding approved %s quota. "
           "Additional details - Deployment Model: Resource Manager, Location: %s, Current Limit: "
-          "%d, Current Usage: %d, Additional Required: %d, (Minimum) New Limit Required: %d. Submit "
+          "%d, Current Usage: %d, Additional Required: %d, (Minimum) New Limit Required: %d. "
+          "Submit "
           "a request for Quota increase at https://aka.ms/ProdportalCRP",
           shown, location_, quota.limit, quota.used, cores, quota.used + cores));
 }
@@ -67,7 +69,9 @@ std::optional<net::Response> Compute::Take(const catalog::GpuType& type, bool sp
 }
 
 void Compute::GiveBack(const catalog::GpuType& type, bool spot) {
-  const auto less = [&](Quota& quota) { quota.used = std::max<int64_t>(0, quota.used - type.vcpus); };
+  const auto less = [&](Quota& quota) {
+    quota.used = std::max<int64_t>(0, quota.used - type.vcpus);
+  };
   if (spot) return less(quotas_[Lower(kSpot)]);
   less(Family(type.quota_family));
   less(quotas_[kRegion]);

@@ -2,14 +2,16 @@
 
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <boost/json/fwd.hpp>
+
 #include "absl/status/statusor.h"
+
 #include "common/catalog/gpu_types.h"
 #include "common/net/http.h"
 
@@ -49,9 +51,9 @@ class Compute {
   const catalog::GpuTypes types_;
   const std::string location_;
   const int family_cores_;
-  std::map<std::string, Quota> quotas_;                                   // By lower case.
-  std::map<std::string, std::string> spelling_;                           // Lower case → Azure's.
-  std::map<std::pair<std::string, std::string>, int64_t> capacity_;       // Absent: endless.
+  std::map<std::string, Quota> quotas_;                              // By lower case.
+  std::map<std::string, std::string> spelling_;                      // Lower case → Azure's.
+  std::map<std::pair<std::string, std::string>, int64_t> capacity_;  // Absent: endless.
 };
 
 }  // namespace local_cluster::azure

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "absl/strings/str_format.h"
+
 #include "boost/json.hpp"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
@@ -100,7 +101,8 @@ bool NodeWriter::Flush() {
     const bool settled = status.ok() || absl::IsNotFound(status) || absl::IsAlreadyExists(status) ||
                          absl::IsInvalidArgument(status);
     if (!settled) {
-      base::LogWarning("node could not be written", {{"node", action.node.name}, {"error", status}});
+      base::LogWarning("node could not be written",
+                       {{"node", action.node.name}, {"error", status}});
       return false;
     }
     if (absl::IsInvalidArgument(status)) {
@@ -119,11 +121,11 @@ absl::Status NodeWriter::Create(const NodeSpec& node) {
   for (const std::string& text : node.taints) {
     if (const value taint = TaintOf(text); taint.is_object()) taints.push_back(taint);
   }
-  kube::Object json(object{
-      {"apiVersion", "v1"},
-      {"kind", "Node"},
-      {"metadata", object{{"name", node.name}, {"labels", std::move(labels)}}},
-      {"spec", object{{"providerID", node.provider_id}, {"taints", std::move(taints)}}}});
+  kube::Object json(
+      object{{"apiVersion", "v1"},
+             {"kind", "Node"},
+             {"metadata", object{{"name", node.name}, {"labels", std::move(labels)}}},
+             {"spec", object{{"providerID", node.provider_id}, {"taints", std::move(taints)}}}});
   const auto created = client_.Create(kube::resources::kNodes, json);
   // After a restart of the cluster the Node may be there already.
   if (!absl::IsAlreadyExists(created.status())) RETURN_IF_ERROR(created.status());

@@ -9,6 +9,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+
 #include "common/base/clock.h"
 #include "common/kube/client.h"
 
@@ -32,7 +33,8 @@ struct NodeAction {
   bool value = false;  // kSetReady, kSetGpu.
 };
 
-// A queue of changes, written in order by whoever calls Flush(). Thread-safe; one Flush() at a time.
+// A queue of changes, written in order by whoever calls Flush(). Thread-safe; one Flush() at a
+// time.
 class NodeWriter {
  public:
   // Borrowed.

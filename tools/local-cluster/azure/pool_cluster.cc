@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+
 #include "boost/json.hpp"
 #include "common/kube/json.h"
 #include "common/net/digest.h"
@@ -29,9 +30,9 @@ bool ValidName(std::string_view name) {
 }
 
 net::Response Invalid(std::string_view target, std::string_view message) {
-  return ErrorAnswer(400, "InvalidParameter",
-                     absl::StrFormat("The value of parameter %s is invalid. Error details: %s",
-                                     target, message));
+  return ErrorAnswer(
+      400, "InvalidParameter",
+      absl::StrFormat("The value of parameter %s is invalid. Error details: %s", target, message));
 }
 
 net::Response PreconditionFailed() {
@@ -56,12 +57,9 @@ PoolCluster::PoolCluster(const ArmEmulatorOptions& options, Compute& compute, No
   system->state = "Succeeded";
   system->digits = Digits(8);
   system->created = clock.Now();
-  system->properties = {{"count", 1},
-                        {"vmSize", "Standard_D2s_v5"},
-                        {"mode", "System"},
-                        {"osType", "Linux"},
-                        {"osSKU", "Ubuntu"},
-                        {"type", "VirtualMachineScaleSets"}};
+  system->properties = {{"count", 1},        {"vmSize", "Standard_D2s_v5"},
+                        {"mode", "System"},  {"osType", "Linux"},
+                        {"osSKU", "Ubuntu"}, {"type", "VirtualMachineScaleSets"}};
   pools_["nodepool1"] = std::move(system);
 }
 
@@ -116,7 +114,8 @@ void PoolCluster::SetError(Pool& pool, std::string_view code, std::string_view m
               object{{"code", std::string(code)}, {"message", std::string(message)}}}};
 }
 
-// ---- Operations ----------------------------------------------------------------------------------
+// ---- Operations
+// ----------------------------------------------------------------------------------
 
 std::string PoolCluster::StartOperation(Pool& pool) {
   const std::string id = net::RandomUuid();
@@ -144,10 +143,10 @@ void PoolCluster::EndOperation(const Pool& pool) {
   operation.end = clock_.Now();
   operation.status = pool.state == "Failed" || pool.state == "Canceled" ? pool.state : "Succeeded";
   const value properties = pool.properties;
-  operation.error_code = std::string(
-      kube::StringAt(properties, {"status", "provisioningError", "code"}));
-  operation.error_message = std::string(
-      kube::StringAt(properties, {"status", "provisioningError", "message"}));
+  operation.error_code =
+      std::string(kube::StringAt(properties, {"status", "provisioningError", "code"}));
+  operation.error_message =
+      std::string(kube::StringAt(properties, {"status", "provisioningError", "message"}));
 }
 
 net::Response PoolCluster::Operation(const net::Request& request, bool result_only) const {
@@ -179,7 +178,8 @@ net::Response PoolCluster::Operation(const net::Request& request, bool result_on
   return JsonAnswer(200, body);
 }
 
-// ---- Reads ---------------------------------------------------------------------------------------
+// ---- Reads
+// ---------------------------------------------------------------------------------------
 
 value PoolCluster::PoolJson(const std::string& base, const Pool& pool) const {
   object properties = pool.properties;
@@ -187,17 +187,17 @@ value PoolCluster::PoolJson(const std::string& base, const Pool& pool) const {
   properties["powerState"] = object{{"code", "Running"}};
   properties["eTag"] = ETag(pool.etag);
   const bool linux_image = pool.Text("osSKU") != "AzureLinux";
-  properties["nodeImageVersion"] = linux_image ? "AKSUbuntu-2204gen2containerd-202601.01.0"
-                                               : "AKSAzureLinux-V3gen2-202601.01.0";
+  properties["nodeImageVersion"] =
+      linux_image ? "AKSUbuntu-2204gen2containerd-202601.01.0" : "AKSAzureLinux-V3gen2-202601.01.0";
   properties["orchestratorVersion"] = "1.33";
   properties["currentOrchestratorVersion"] = "1.33.0";
   // Left out where it has its default, as Azure does.
   if (pool.Text("scaleSetPriority") == "Regular") properties.erase("scaleSetPriority");
   for (const char* key : {"nodeLabels", "nodeTaints", "tags"}) {
     const auto* const member = properties.if_contains(key);
-    const bool empty = member != nullptr &&
-                       ((member->is_object() && member->get_object().empty()) ||
-                        (member->is_array() && member->get_array().empty()));
+    const bool empty =
+        member != nullptr && ((member->is_object() && member->get_object().empty()) ||
+                              (member->is_array() && member->get_array().empty()));
     if (empty) properties.erase(key);
   }
   return object{{"id", absl::StrFormat("%s/agentPools/%s", base, pool.name)},
@@ -223,9 +223,8 @@ net::Response PoolCluster::List(const std::string& base, std::string_view query,
   const bool next_page = net::QueryParameter(query, "skipToken").has_value();
   if (!next_page && kind != "empty") {
     for (const auto& [key, pool] : pools_) {
-      const bool omitted =
-          kind == "omit" && std::ranges::find(fault->list_pools, pool->name) !=
-                                fault->list_pools.end();
+      const bool omitted = kind == "omit" && std::ranges::find(fault->list_pools, pool->name) !=
+                                                 fault->list_pools.end();
       if (!omitted) pools.push_back(PoolJson(base, *pool));
     }
   }
@@ -243,24 +242,25 @@ net::Response PoolCluster::Machines(const std::string& base, const std::string& 
   const bool exists = pool->state != "Creating" && pool->state != "Failed" && !pool->system;
   const int count = static_cast<int>(kube::IntAt(pool->properties, {"count"}, 1));
   for (int i = 0; exists && i < count; ++i) {
-    machines.push_back(
-        object{{"id", absl::StrFormat("%s/agentPools/%s/machines/%s", base, pool->name,
-                                      pool->NodeName(i))},
-               {"name", pool->NodeName(i)},
-               {"type", "Microsoft.ContainerService/managedClusters/agentPools/machines"},
-               {"properties",
-                object{{"resourceId",
-                        absl::StrFormat("/subscriptions/%s/resourceGroups/MC_%s_%s_%s/providers/"
-                                        "Microsoft.Compute/virtualMachineScaleSets/aks-%s-%s-vmss/"
-                                        "virtualMachines/%d",
-                                        options_.subscription_id, options_.resource_group,
-                                        options_.cluster_name, options_.location,
-                                        Lower(pool->name), pool->digits, i)}}}});
+    machines.push_back(object{
+        {"id",
+         absl::StrFormat("%s/agentPools/%s/machines/%s", base, pool->name, pool->NodeName(i))},
+        {"name", pool->NodeName(i)},
+        {"type", "Microsoft.ContainerService/managedClusters/agentPools/machines"},
+        {"properties",
+         object{{"resourceId",
+                 absl::StrFormat("/subscriptions/%s/resourceGroups/MC_%s_%s_%s/providers/"
+                                 "Microsoft.Compute/virtualMachineScaleSets/aks-%s-%s-vmss/"
+                                 "virtualMachines/%d",
+                                 options_.subscription_id, options_.resource_group,
+                                 options_.cluster_name, options_.location, Lower(pool->name),
+                                 pool->digits, i)}}}});
   }
   return JsonAnswer(200, object{{"value", std::move(machines)}});
 }
 
-// ---- PUT -----------------------------------------------------------------------------------------
+// ---- PUT
+// -----------------------------------------------------------------------------------------
 
 std::optional<net::Response> PoolCluster::CheckBody(const std::string& name, const value& body,
                                                     bool exists) const {
@@ -299,8 +299,7 @@ std::optional<net::Response> PoolCluster::CheckBody(const std::string& name, con
 }
 
 net::Response PoolCluster::Put(const std::string& base, const std::string& name,
-                               const net::Request& request,
-                               const std::optional<Outcome>& outcome) {
+                               const net::Request& request, const std::optional<Outcome>& outcome) {
   const auto body = kube::ParseJson(request.body, 64);
   if (!body.ok()) {
     return ErrorAnswer(400, "InvalidRequestContent", "The request content was invalid JSON");
@@ -377,8 +376,7 @@ net::Response PoolCluster::CreatePool(const std::string& base, const std::string
       for (int i = 0; i < count; ++i) Join(*found, i);
     });
   }
-  const absl::Duration takes =
-      outcome && outcome->after ? *outcome->after : options_.create_time;
+  const absl::Duration takes = outcome && outcome->after ? *outcome->after : options_.create_time;
   After(takes, [this, key, generation, outcome] { FinishCreate(key, generation, outcome); });
   return response;
 }
@@ -388,9 +386,8 @@ void PoolCluster::FinishCreate(const std::string& key, uint64_t generation,
   Pool* const pool = Find(key);
   if (pool == nullptr || pool->generation != generation) return;
   if (pool->held) {
-    After(absl::Seconds(1), [this, key, generation, outcome] {
-      FinishCreate(key, generation, outcome);
-    });
+    After(absl::Seconds(1),
+          [this, key, generation, outcome] { FinishCreate(key, generation, outcome); });
     return;
   }
   if (pool->state != "Creating" && pool->state != "Updating") return;
@@ -413,7 +410,8 @@ void PoolCluster::FinishCreate(const std::string& key, uint64_t generation,
   EndOperation(*pool);
 }
 
-// ---- DELETE and abort ----------------------------------------------------------------------------
+// ---- DELETE and abort
+// ----------------------------------------------------------------------------
 
 net::Response PoolCluster::Delete(const std::string& name, const net::Request& request,
                                   const std::optional<Outcome>& outcome) {

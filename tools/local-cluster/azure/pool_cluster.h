@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <deque>
 #include <functional>
 #include <map>
@@ -14,7 +13,10 @@
 #include <string_view>
 #include <vector>
 
+#include <boost/json/fwd.hpp>
+
 #include "absl/time/time.h"
+
 #include "common/base/clock.h"
 #include "common/net/http.h"
 #include "local-cluster/azure/arm_emulator.h"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
+
 #include "boost/json.hpp"
 #include "common/kube/json.h"
 #include "local-cluster/azure/answers.h"
@@ -43,9 +44,8 @@ void PoolCluster::Join(Pool& pool, int index) {
   node.labels = {
       {"agentpool", pool.name},
       {"kubernetes.azure.com/agentpool", pool.name},
-      {"kubernetes.azure.com/cluster",
-       absl::StrFormat("MC_%s_%s_%s", options_.resource_group, options_.cluster_name,
-                       options_.location)},
+      {"kubernetes.azure.com/cluster", absl::StrFormat("MC_%s_%s_%s", options_.resource_group,
+                                                       options_.cluster_name, options_.location)},
       {"kubernetes.azure.com/mode", "user"},
       {"kubernetes.io/arch", arch},
       {"beta.kubernetes.io/arch", arch},
@@ -136,8 +136,9 @@ net::Response PoolCluster::ControlPool(const std::string& name, const value& bod
   } else if (what == "hold" || what == "release") {
     pool->held = what == "hold";
   } else {
-    return ErrorAnswer(400, "BadRequest", "do: must be create, delete, scale, upgrade, fail, hold "
-                                          "or release");
+    return ErrorAnswer(400, "BadRequest",
+                       "do: must be create, delete, scale, upgrade, fail, hold "
+                       "or release");
   }
   return JsonAnswer(200, PoolJson("", *pool));
 }

@@ -16,9 +16,10 @@ struct PoolCluster::Pool {
   boost::json::object properties;
   std::string state;
   int etag = 1;
-  uint64_t generation = 0;  // Tasks of an earlier life, or of an operation that was overtaken, fade.
-  std::string digits;       // Of its scale set.
-  std::vector<int> nodes;   // Indexes that have joined.
+  uint64_t generation =
+      0;                   // Tasks of an earlier life, or of an operation that was overtaken, fade.
+  std::string digits;      // Of its scale set.
+  std::vector<int> nodes;  // Indexes that have joined.
   std::string operation;
   absl::Time created;
   bool counted = false;    // In the quota,
