@@ -155,10 +155,11 @@ struct Advice {
 };
 
 // The first sign that is found decides, so the exact ones come first.
-constexpr std::array<Advice, 18> kAdvice = {{
+constexpr std::array<Advice, 19> kAdvice = {{
     {"QuotaExceeded", "ask for more quota of this VM family, or choose another instanceType"},
     {"quota", "ask for more quota of this VM family, or choose another instanceType"},
     {"SkuNotAvailable", "choose another instanceType or region: this one is not sold there"},
+    {"InsufficientCapacity", "the cloud has no such machine now: wait, or choose another type"},
     {"AllocationFailed", "the cloud has no such machine now: wait, or choose another instanceType"},
     {"AuthorizationFailed", "give gpu-provisioner's identity the right to manage agent pools"},
     {"InvalidSpec", "correct the Workspace: `kubectl edit workspace %s`"},

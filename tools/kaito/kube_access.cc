@@ -48,6 +48,16 @@ absl::StatusOr<kube::Connection> Connect(const Options& options, const Environme
   return connection;
 }
 
+// What only the user can mend; "" when nothing is.
+std::string WhatStalls(const kube::Object& workspace) {
+  const std::optional<kube::Condition> stalled = kube::FindCondition(workspace, "Stalled");
+  if (!stalled || stalled->status != "True" ||
+      stalled->observed_generation < workspace.generation()) {
+    return "";
+  }
+  return absl::StrFormat("%s: %s", stalled->reason, stalled->message);
+}
+
 // A call that did not reach the cluster says what to do about it.
 absl::Status Explain(const Access& access, const absl::Status& status) {
   if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
@@ -171,6 +181,10 @@ absl::StatusOr<kube::Object> AwaitWorkspace(
   while (true) {
     changed(workspace);
     if (done(workspace)) return workspace;
+    if (const std::string stalled = WhatStalls(workspace); !stalled.empty()) {
+      return absl::FailedPreconditionError(absl::StrFormat(
+          "workspace %s needs you: %s; `kaito why %s` says more", key.name, stalled, key.name));
+    }
     std::optional<kube::WatchEvent> event;
     while (!event) {
       if (absl::Now() >= deadline) {

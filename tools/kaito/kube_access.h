@@ -33,8 +33,8 @@ absl::StatusOr<Access> OpenAccess(const Options& options, const Environment& env
 // The Workspace; kNotFound names the nearest that exists. kUnavailable with the remedy.
 absl::StatusOr<kube::Object> GetWorkspace(Access& access, const std::string& name);
 
-// Waits until `done` holds, calling `changed` with each state; kFailedPrecondition at `timeout`,
-// kNotFound when it is deleted.
+// Waits until `done` holds, calling `changed` with each state; kFailedPrecondition at `timeout` and
+// at once when only the user can mend it (condition Stalled), kNotFound when it is deleted.
 absl::StatusOr<kube::Object> AwaitWorkspace(
     Access& access, kube::Object workspace, absl::Duration timeout,
     const std::function<bool(const kube::Object&)>& done,

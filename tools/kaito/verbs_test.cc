@@ -179,6 +179,14 @@ TEST_F(VerbsTest, ChatGivesUpWithFourAndTheReason) {
   EXPECT_THAT(err(), HasSubstr("`kaito why w`"));
 }
 
+TEST_F(VerbsTest, ChatDoesNotWaitForWhatOnlyTheUserCanMend) {
+  server_.SetDefault("GET", kWorkspacePath, Ok(R"({"metadata":{"name":"w","namespace":"default",
+    "generation":2},"inference":{},"status":{"conditions":[{"type":"Stalled","status":"True",
+    "observedGeneration":2,"reason":"InvalidSpec","message":"no preset x"}]}})"));
+  EXPECT_EQ(Run({"chat", "w", "--once", "Hi", "--quiet"}), 4);
+  EXPECT_THAT(err(), HasSubstr("workspace w needs you: InvalidSpec: no preset x"));
+}
+
 TEST_F(VerbsTest, AnUnknownWorkspaceIsThreeAndNamesTheNearest) {
   server_.SetDefault("GET", "/apis/kaito.sh/v1beta1/namespaces/default/workspaces",
                      Ok(R"({"items":[{"metadata":{"name":"workspace-smollm2"}}]})"));
