@@ -3,6 +3,7 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -112,10 +113,12 @@ absl::StatusOr<FsyncMode> ParseFsync(const std::string& text) {
       absl::StrFormat("--fsync=%s: expected always, batch or never", text));
 }
 
+std::string KeeperPath() { return base::ExecutableFolder() + "/pod-keeper"; }
+
 absl::StatusOr<RunnerOptions> RunnerOptionsOf(const Flags& flags, const StateFolder& folder) {
   RunnerOptions options;
   options.state_dir = folder.path();
-  options.keeper = base::ExecutableFolder() + "/pod-keeper";
+  options.keeper = KeeperPath();
   options.images.bin_dir = flags.bin_dir;
   options.images.image_map = {{"curlimages/curl", "curl"}, {"busybox", "sh"}};
   ASSIGN_OR_RETURN(const auto images, ParsePairs(flags.image_map, "image_map"));
@@ -160,92 +163,137 @@ absl::StatusOr<std::unique_ptr<net::HttpServer>> Serve(ApiServer& api, int port)
   return net::HttpServer::Start(http, api.handler());
 }
 
-absl::StatusOr<std::unique_ptr<azure::ArmEmulator>> StartArm(const Flags& flags, int port,
-                                                             StateFolder& folder,
-                                                             kube::Client& client,
-                                                             const base::Clock& clock) {
-  azure::ArmEmulatorOptions options;
-  options.port = port;
-  ASSIGN_OR_RETURN(options.client_secret, folder.Secret("arm-secret"));
-  options.gpu_types_dir = flags.deploy_dir + "/gpu-types";
-  options.state_file = folder.Path("data/azure.json");
-  return azure::ArmEmulator::Start(options, client, clock);
-}
+// All parts, in the order of their start; they end in reverse.
+class LocalCluster {
+ public:
+  explicit LocalCluster(Flags flags) : flags_(std::move(flags)), arm_clock_(flags_.clock_rate) {}
+
+  absl::Status Start() {
+    RETURN_IF_ERROR(OpenFolder());
+    RETURN_IF_ERROR(StartApi());
+    RETURN_IF_ERROR(StartLoopsAndPods());
+    return StartCloud();
+  }
+
+  void Stop() {
+    if (supervisor_) supervisor_->Stop(kProgramGrace);
+    supervisor_.reset();
+    arm_.reset();
+    if (api_) api_->SetPodStreams(nullptr);
+    if (runner_) runner_->Stop(kPodGrace);
+    if (loops_) loops_->Stop();
+    if (informers_) informers_->Stop();  // No handler runs any more.
+    heartbeat_.reset();
+    proxy_.reset();
+    runner_.reset();
+    loops_.reset();
+    informers_.reset();
+    if (server_) server_->StopAccepting();
+    if (api_) api_->Shutdown();
+    server_.reset();
+  }
+
+ private:
+  absl::Status OpenFolder() {
+    ASSIGN_OR_RETURN(folder_, StateFolder::Open(flags_.state_dir));
+    ASSIGN_OR_RETURN(facts_, ChoosePorts(flags_, *folder_));
+    ASSIGN_OR_RETURN(api_port_, folder_->Port("api", flags_.api_port));
+    ASSIGN_OR_RETURN(arm_port_, folder_->Port("arm"));
+    facts_.arm_url = absl::StrFormat("http://127.0.0.1:%d", arm_port_);
+    return folder_->SavePorts();
+  }
+
+  absl::Status StartApi() {
+    ASSIGN_OR_RETURN(const FsyncMode fsync, ParseFsync(flags_.fsync));
+    ASSIGN_OR_RETURN(api_, ApiServer::Open({.data_dir = folder_->Path("data"), .fsync = fsync}));
+    client_ = std::make_unique<kube::Client>(api_->transport(),
+                                             kube::ClientOptions{.field_manager = "local-cluster"});
+    RETURN_IF_ERROR(ApplyCrds(*client_, flags_.deploy_dir + "/crds"));
+    ASSIGN_OR_RETURN(server_, Serve(*api_, api_port_));
+    facts_.api_url = absl::StrFormat("https://127.0.0.1:%d", server_->port());
+    RETURN_IF_ERROR(api_->WriteKubeconfig(facts_.kubeconfig, flags_.name, facts_.api_url));
+    RETURN_IF_ERROR(WriteStatusFile(facts_, {}));
+    printf("ready kubeconfig=%s api=%s\n", facts_.kubeconfig.c_str(), facts_.api_url.c_str());
+    fflush(stdout);
+    return absl::OkStatus();
+  }
+
+  absl::Status StartLoopsAndPods() {
+    using namespace kube::resources;  // NOLINT(google-build-using-namespace): constants alone.
+    ASSIGN_OR_RETURN(const RunnerOptions options, RunnerOptionsOf(flags_, *folder_));
+    informers_ = std::make_unique<InformerSet>(*client_);
+    loops_ = std::make_unique<BuiltInLoops>(*client_, *informers_, api_->ca_pem());
+    heartbeat_ = std::make_unique<NodeHeartbeat>(*client_, informers_->Of(kNodes));
+    runner_ = std::make_unique<Runner>(*client_,
+                                       RunnerInformers{.pods = informers_->Of(kPods),
+                                                       .nodes = informers_->Of(kNodes),
+                                                       .services = informers_->Of(kServices)},
+                                       options);
+    proxy_ = std::make_unique<ServiceProxy>(*client_, informers_->Of(kServices),
+                                            informers_->Of(kEndpointSlices),
+                                            folder_->Path("run/service-ports.json"));
+    RETURN_IF_ERROR(EnsureLocalNode(*client_, "local"));
+    informers_->Start();
+    if (!informers_->AwaitSync(kSyncTimeout)) {
+      return absl::InternalError("the built-in loops do not see the API");
+    }
+    RETURN_IF_ERROR(runner_->Start());
+    api_->SetPodStreams(runner_.get());
+    RETURN_IF_ERROR(proxy_->Start());
+    loops_->Start();
+    heartbeat_->Start();
+    return absl::OkStatus();
+  }
+
+  absl::Status StartCloud() {
+    azure::ArmEmulatorOptions options;
+    options.port = arm_port_;
+    ASSIGN_OR_RETURN(options.client_secret, folder_->Secret("arm-secret"));
+    options.gpu_types_dir = flags_.deploy_dir + "/gpu-types";
+    options.state_file = folder_->Path("data/azure.json");
+    ASSIGN_OR_RETURN(arm_, azure::ArmEmulator::Start(options, *client_, arm_clock_));
+    supervisor_ = std::make_unique<Supervisor>(SupervisorOptions{
+        .keeper = KeeperPath(), .changed = [this](const std::map<std::string, pid_t>& pids) {
+          const absl::Status status = WriteStatusFile(facts_, pids);
+          if (!status.ok()) base::LogWarning("status file not written", {{"error", status}});
+        }});
+    if (!flags_.controllers) return absl::OkStatus();
+    supervisor_->Start(GpuProvisioner(facts_));
+    supervisor_->Start(WorkspaceController(facts_));
+    return absl::OkStatus();
+  }
+
+  const Flags flags_;
+  const base::ScaledClock arm_clock_;
+  ClusterFacts facts_;
+  int api_port_ = 0;
+  int arm_port_ = 0;
+  std::unique_ptr<StateFolder> folder_;
+  std::unique_ptr<ApiServer> api_;
+  std::unique_ptr<kube::Client> client_;
+  std::unique_ptr<net::HttpServer> server_;
+  std::unique_ptr<BuiltInLoops> loops_;
+  std::unique_ptr<Runner> runner_;
+  std::unique_ptr<ServiceProxy> proxy_;
+  std::unique_ptr<NodeHeartbeat> heartbeat_;
+  std::unique_ptr<InformerSet> informers_;
+  std::unique_ptr<azure::ArmEmulator> arm_;
+  std::unique_ptr<Supervisor> supervisor_;
+};
 
 absl::Status Run(Flags flags) {
   ASSIGN_OR_RETURN(flags.state_dir, Absolute(flags.state_dir, "state_dir"));
   ASSIGN_OR_RETURN(flags.deploy_dir, Absolute(flags.deploy_dir, "deploy_dir"));
   ASSIGN_OR_RETURN(flags.bin_dir, Absolute(flags.bin_dir, "bin_dir"));
-  ASSIGN_OR_RETURN(const FsyncMode fsync, ParseFsync(flags.fsync));
   if (flags.clock_rate <= 0) return absl::InvalidArgumentError("--clock_rate must be above 0");
-
-  ASSIGN_OR_RETURN(const std::unique_ptr<StateFolder> folder, StateFolder::Open(flags.state_dir));
-  ASSIGN_OR_RETURN(const RunnerOptions runner_options, RunnerOptionsOf(flags, *folder));
-  ASSIGN_OR_RETURN(ClusterFacts facts, ChoosePorts(flags, *folder));
-  ASSIGN_OR_RETURN(const int api_port, folder->Port("api", flags.api_port));
-  ASSIGN_OR_RETURN(const int arm_port, folder->Port("arm"));
-  RETURN_IF_ERROR(folder->SavePorts());
-  facts.arm_url = absl::StrFormat("http://127.0.0.1:%d", arm_port);
-
-  ASSIGN_OR_RETURN(const std::unique_ptr<ApiServer> api,
-                   ApiServer::Open({.data_dir = folder->Path("data"), .fsync = fsync}));
-  kube::Client client(api->transport(), {.field_manager = "local-cluster"});
-  RETURN_IF_ERROR(ApplyCrds(client, flags.deploy_dir + "/crds"));
-  ASSIGN_OR_RETURN(std::unique_ptr<net::HttpServer> server, Serve(*api, api_port));
-  facts.api_url = absl::StrFormat("https://127.0.0.1:%d", server->port());
-  RETURN_IF_ERROR(api->WriteKubeconfig(facts.kubeconfig, flags.name, facts.api_url));
-  RETURN_IF_ERROR(WriteStatusFile(facts, {}));
-  printf("ready kubeconfig=%s api=%s\n", facts.kubeconfig.c_str(), facts.api_url.c_str());
-  fflush(stdout);
-
-  InformerSet informers(client);
-  BuiltInLoops loops(client, informers, api->ca_pem());
-  NodeHeartbeat heartbeat(client, informers.Of(kube::resources::kNodes));
-  Runner runner(client,
-                {.pods = informers.Of(kube::resources::kPods),
-                 .nodes = informers.Of(kube::resources::kNodes),
-                 .services = informers.Of(kube::resources::kServices)},
-                runner_options);
-  ServiceProxy proxy(client, informers.Of(kube::resources::kServices),
-                     informers.Of(kube::resources::kEndpointSlices),
-                     folder->Path("run/service-ports.json"));
-  RETURN_IF_ERROR(EnsureLocalNode(client, "local"));
-  informers.Start();
-  if (!informers.AwaitSync(kSyncTimeout)) return absl::InternalError("informers do not sync");
-  RETURN_IF_ERROR(runner.Start());
-  api->SetPodStreams(&runner);
-  RETURN_IF_ERROR(proxy.Start());
-  loops.Start();
-  heartbeat.Start();
-
-  const base::ScaledClock arm_clock(flags.clock_rate);
-  ASSIGN_OR_RETURN(std::unique_ptr<azure::ArmEmulator> arm,
-                   StartArm(flags, arm_port, *folder, client, arm_clock));
-
-  Supervisor supervisor({.keeper = runner_options.keeper,
-                         .changed = [&facts](const std::map<std::string, pid_t>& pids) {
-                           const absl::Status status = WriteStatusFile(facts, pids);
-                           if (!status.ok()) {
-                             base::LogWarning("status file not written", {{"error", status}});
-                           }
-                         }});
-  if (flags.controllers) {
-    supervisor.Start(GpuProvisioner(facts));
-    supervisor.Start(WorkspaceController(facts));
+  LocalCluster cluster(std::move(flags));
+  const absl::Status started = cluster.Start();
+  if (started.ok()) {
+    const int signal = base::WaitForStopSignal();
+    base::LogInfo("stopping", {{"signal", signal}});
   }
-
-  const int signal = base::WaitForStopSignal();
-  base::LogInfo("stopping", {{"signal", signal}});
-  supervisor.Stop(kProgramGrace);
-  arm.reset();
-  api->SetPodStreams(nullptr);
-  runner.Stop(kPodGrace);
-  loops.Stop();
-  informers.Stop();
-  server->StopAccepting();
-  api->Shutdown();
-  server.reset();
-  return absl::OkStatus();
+  cluster.Stop();
+  return started;
 }
 
 }  // namespace

@@ -225,7 +225,7 @@ absl::Duration Informer::Impl::Fail(const absl::Status& status, std::string_view
     }
     said_not_installed = true;
     version.clear();
-  } else {
+  } else if (!absl::IsCancelled(status)) {  // That is Stop().
     base::LogWarning("informer failed",
                      {{"kind", resource.kind}, {"doing", doing}, {"error", status}});
   }

@@ -155,6 +155,13 @@ absl::StatusOr<kube::ReconcileResult> GarbageCollector::Reconcile(const kube::Ob
     if (node.foreground) RETURN_IF_ERROR(FinishForeground(node, dependents));
     return kube::ReconcileResult{};
   }
+  // The picture may be older than the references: what is deleted is judged by what it is now.
+  const absl::StatusOr<kube::Object> latest = client_.Get(node.resource, node.key);
+  if (absl::IsNotFound(latest.status())) return kube::ReconcileResult{};
+  RETURN_IF_ERROR(latest.status());
+  if (latest->uid() != node.uid) return kube::ReconcileResult{};
+  node.owners = latest->owner_references();
+  node.being_deleted = latest->being_deleted();
   std::vector<OwnerState> states;
   for (const kube::OwnerReference& owner : node.owners) {
     ASSIGN_OR_RETURN(const OwnerState state, StateOf(node, owner));
@@ -167,9 +174,10 @@ absl::StatusOr<kube::ReconcileResult> GarbageCollector::Reconcile(const kube::Ob
     RETURN_IF_ERROR(DropReferences(node, verdict.absent_uids));
   }
   if (verdict.action == Verdict::Action::kDelete) {
-    const absl::Status status = client_.Delete(
-        node.resource, node.key, {.propagation = verdict.propagation, .uid = node.uid});
-    if (!status.ok() && !absl::IsAborted(status)) return status;
+    RETURN_IF_ERROR(client_.Delete(node.resource, node.key,
+                                   {.propagation = verdict.propagation,
+                                    .uid = node.uid,
+                                    .resource_version = std::string(latest->resource_version())}));
   }
   return kube::ReconcileResult{};
 }
