@@ -186,8 +186,10 @@ class Start {
     if (base::WaitForStopSignal(kLook) != 0) return Interrupted();
     if (!child_->Running()) return Died();
     if (absl::Now() >= deadline_) {
+      const std::string error = LastError(folder_.log_file(waiting_), 0);
       return absl::FailedPreconditionError(absl::StrFormat(
-          "not ready in time: see %s, or give it longer with --timeout", folder_.log_folder()));
+          "%s is not ready in time%s%s: see %s, or give it longer with --timeout", waiting_,
+          error.empty() ? "" : ", its last error is ", error, folder_.log_file(waiting_)));
     }
     return absl::OkStatus();
   }
@@ -225,7 +227,8 @@ class Start {
         }
       }
       if (status && waiting.empty()) return *std::move(status);
-      progress_.Doing("waiting for " + (waiting.empty() ? "local-cluster" : waiting));
+      waiting_ = waiting.empty() ? "local-cluster" : waiting;
+      progress_.Doing("waiting for " + waiting_);
       RETURN_IF_ERROR(Check());
     }
   }
@@ -247,6 +250,7 @@ class Start {
   const absl::Time deadline_;
   std::unique_ptr<ChildProcess> child_;
   uint64_t log_begin_ = 0;
+  std::string waiting_ = "local-cluster";  // The process that is not ready yet.
 };
 
 // Why the running cluster is not the one that is wanted; "" when it is.

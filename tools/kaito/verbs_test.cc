@@ -314,7 +314,7 @@ exec sleep 60
 TEST_F(UpTest, AStartThatIsTooSlowIsStoppedAgain) {
   Script("exec sleep 60\n");
   EXPECT_EQ(Run({"up", "--detach", "--quiet", "--timeout=100ms"}), 4);
-  EXPECT_THAT(err(), HasSubstr("not ready in time"));
+  EXPECT_THAT(err(), HasSubstr("local-cluster is not ready in time"));
 }
 
 TEST_F(VerbsTest, DownDeletesOnlyWhatIsACluster) {

@@ -23,6 +23,7 @@ constexpr absl::Duration kWatchIdleSlack = absl::Seconds(30);  // Beyond timeout
 constexpr absl::Duration kHealthy = absl::Minutes(2);          // After which back-off starts again.
 constexpr absl::Duration kHotWatch = absl::Seconds(1);  // A shorter one without event failed.
 constexpr absl::Duration kThreadWait = absl::Seconds(10);
+constexpr absl::Duration kNotInstalledMax = absl::Seconds(5);  // Between looks for a kind.
 
 constexpr char kLastApplied[] = "kubectl.kubernetes.io/last-applied-configuration";
 constexpr char kInitialEventsEnd[] = "k8s.io/initial-events-end";
@@ -216,6 +217,10 @@ void Informer::Impl::CloseWatch() {
 // What a failure costs: the wait before the next step.
 absl::Duration Informer::Impl::Fail(const absl::Status& status, std::string_view doing) {
   CloseWatch();
+  {
+    absl::MutexLock lock(&mutex);
+    if (stopping) return absl::ZeroDuration();  // Our own doing.
+  }
   const absl::Duration now = clock.Monotonic();
   if (now - last_failure > kHealthy) backoff.Reset();
   last_failure = now;
@@ -225,10 +230,10 @@ absl::Duration Informer::Impl::Fail(const absl::Status& status, std::string_view
     }
     said_not_installed = true;
     version.clear();
-  } else if (!absl::IsCancelled(status)) {  // That is Stop().
-    base::LogWarning("informer failed",
-                     {{"kind", resource.kind}, {"doing", doing}, {"error", status}});
+    return std::min(backoff.Next(), kNotInstalledMax);
   }
+  base::LogWarning("informer failed",
+                   {{"kind", resource.kind}, {"doing", doing}, {"error", status}});
   return backoff.Next();
 }
 
