@@ -107,7 +107,7 @@ def check_arrows(code):
 
 
 def check_heavy(code):
-    """A heavy include may stand in a header that only sources of its own folder include."""
+    """A heavy include may stand in a header that only its own service or library includes."""
     users = {}
     for path in code:
         for include in re.findall(r'^#include "([^"]+)"', text_of(path), re.M):
@@ -117,7 +117,6 @@ def check_heavy(code):
         match = HEAVY.search(text_of(path)) if path.endswith(".h") else None
         if match is None:
             continue
-        folder = path.rpartition("/")[0]
         reached, waiting = set(), [path]
         while waiting:  # Through other headers of the folder.
             header = waiting.pop()
@@ -125,7 +124,7 @@ def check_heavy(code):
                 reached.add(user)
                 if user.endswith(".h"):
                     waiting.append(user)
-        outside = sorted(user for user in reached if user.rpartition("/")[0] != folder)
+        outside = sorted(user for user in reached if arrow_row(user) != arrow_row(path))
         if outside:
             problems.append(f"{path}: {match.group(0)} reaches {outside[0]}")
     report("heavy headers stay in sources", problems)
