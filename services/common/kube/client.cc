@@ -91,7 +91,7 @@ absl::StatusOr<std::string> AddPage(const Resource& resource, const net::Respons
   std::string next(StringAt(*page, {"metadata", "continue"}));
   if (const json::value* items = FindPath(*page, {"items"});
       items != nullptr && items->is_array()) {
-    for (json::value& item : page->as_object()["items"].as_array()) {
+    for (json::value& item : page->as_object().at("items").as_array()) {
       FillKind(resource, item);
       list.items.emplace_back(std::move(item));
     }

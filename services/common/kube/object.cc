@@ -116,10 +116,12 @@ std::optional<absl::Time> Object::deletion_time() const {
 }
 
 void Object::SetLabel(std::string_view name, std::string_view value) {
-  MakePath(mutable_json(), {"metadata", "labels", name}) = json::string_view(value);
+  json::string copy(value);  // `value` may point into this very object, which may move.
+  MakePath(mutable_json(), {"metadata", "labels", name}) = std::move(copy);
 }
 void Object::SetAnnotation(std::string_view name, std::string_view value) {
-  MakePath(mutable_json(), {"metadata", "annotations", name}) = json::string_view(value);
+  json::string copy(value);
+  MakePath(mutable_json(), {"metadata", "annotations", name}) = std::move(copy);
 }
 
 void Object::AddOwnerReference(const OwnerReference& owner) {

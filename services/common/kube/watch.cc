@@ -25,7 +25,8 @@ absl::StatusOr<WatchEvent> ParseEvent(std::string_view line) {
   if (FindPath(*parsed, {"object"}) == nullptr) {
     return absl::UnavailableError("watch: an event has no object");
   }
-  json::value& object = parsed->as_object()["object"];
+  // at(), not []: that may rehash, and `type` points into the object.
+  json::value& object = parsed->as_object().at("object");
   if (type == "ERROR") return StatusOfObject(object, 500, "watch");
   WatchEvent event;
   if (type == "ADDED") {
