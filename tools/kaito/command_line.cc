@@ -274,6 +274,9 @@ int RunVerb(const Verb& verb, const std::vector<std::string>& arguments,
   if (!status.ok() && !status.message().empty()) {
     std::string message(status.message());
     std::ranges::replace(message, '\n', ' ');
+    if (message.find("No space left on device") != std::string::npos) {
+      message += ": free some space, or use --state-dir on another disk";
+    }
     streams.err << "kaito: " << message << "\n";
   }
   streams.out.flush();

@@ -129,6 +129,7 @@ class Start {
         StateFolder folder)
       : options_(options),
         environment_(environment),
+        err_(streams.err),
         folder_(std::move(folder)),
         progress_(options, environment, streams.err),
         deadline_(absl::Now() +
@@ -152,9 +153,10 @@ class Start {
       child_->ReadLine(absl::ZeroDuration());
       if (!child_->Running()) return Died();
     }
-    progress_.Doing("stopping");
+    Progress stopping(options_, environment_, err_);  // Counts its own time.
+    stopping.Doing("stopping");
     RETURN_IF_ERROR(Stop());
-    progress_.Done("stopped");
+    stopping.Done("stopped");
     return absl::OkStatus();
   }
 
@@ -245,6 +247,7 @@ class Start {
 
   const Options& options_;
   const Environment& environment_;
+  std::ostream& err_;
   const StateFolder folder_;
   Progress progress_;
   const absl::Time deadline_;

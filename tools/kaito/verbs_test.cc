@@ -278,6 +278,9 @@ TEST_F(UpTest, AFailedStartIsOneLineWithTheClustersOwnReason) {
   Script(R"(echo '{"level":"error","msg":"store","error":"disk full"}' >&2; exit 1)");
   EXPECT_EQ(Run({"up", "--detach", "--quiet"}), 1);
   EXPECT_THAT(err(), HasSubstr("store: disk full"));
+  Script("echo 'local-cluster: write /x: No space left on device' >&2; exit 1\n");
+  EXPECT_EQ(Run({"up", "--detach", "--quiet"}), 1);
+  EXPECT_THAT(err(), HasSubstr("free some space, or use --state-dir on another disk"));
   Script("kill -9 $$\n");
   EXPECT_EQ(Run({"up", "--detach", "--quiet"}), 1);
   EXPECT_THAT(err(), HasSubstr("was ended by signal 9"));
