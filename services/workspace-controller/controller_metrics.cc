@@ -32,7 +32,7 @@ ControllerMetrics::ControllerMetrics(metrics::Registry& registry) : registry_(re
 }
 
 void ControllerMetrics::Replace(const kube::ObjectKey& key, std::optional<Seen> seen) {
-  const auto count = [&](const Seen& entry, int by) {
+  const auto count = [&](const Seen& entry, int by) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     registry_.GetGauge("kaito_workspace_count", "Workspaces by phase.", {{"phase", entry.phase}})
         .Add(by);
     if (entry.preset.empty()) return;
