@@ -74,7 +74,7 @@ class Conversation {
     RETURN_IF_ERROR(stream.status());
     if ((*stream)->status() != 200) return Refused(**stream);
     RETURN_IF_ERROR(ReadAnswer(**stream));
-    streams_.out << std::endl;
+    streams_.out << "\n" << std::flush;
     PrintSpeed();
     Say("assistant", answer_);
     return absl::OkStatus();

@@ -61,6 +61,7 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
       static_cast<short>(POSIX_SPAWN_SETSIGMASK |
                          (new_session ? POSIX_SPAWN_SETSID : POSIX_SPAWN_SETPGROUP)));
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& argument : command)
     arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);

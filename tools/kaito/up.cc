@@ -238,8 +238,7 @@ class Start {
   absl::Status Stop() {
     const std::vector<ProcessInfo> cluster = {
         {.name = "local-cluster", .pid = child_->pid(), .ports = {}}};
-    const absl::Status ended =
-        EndProcesses(cluster, kStopGrace, [this] { (void)child_->Running(); });
+    absl::Status ended = EndProcesses(cluster, kStopGrace, [this] { (void)child_->Running(); });
     const std::vector<ProcessInfo> left = FindProcesses(folder_, environment_.bin_folder);
     if (left.empty()) return ended;
     return EndProcesses(left, absl::Seconds(5), nullptr);

@@ -340,7 +340,8 @@ absl::StatusOr<Object> Client::Update(const Resource& resource, const Object& ob
 absl::StatusOr<Object> Client::Patch(const Resource& resource, const ObjectKey& key, PatchType type,
                                      const json::value& patch, const WriteOptions& options,
                                      std::string_view subresource) {
-  CHECK(!options.force || type == PatchType::kApply);
+  const bool may_force = type == PatchType::kApply;
+  CHECK(may_force || !options.force);
   const std::string query = WriteQuery(options, impl_->options.field_manager, options.force);
   net::Request request{.method = "PATCH",
                        .target = resource.Path(key, subresource) + query,

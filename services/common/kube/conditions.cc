@@ -72,6 +72,7 @@ bool IsConditionTrue(const Object& object, std::string_view type) {
 json::value ConditionsJson(const Object& object, const std::vector<Condition>& wanted,
                            absl::Time now) {
   std::vector<const Condition*> sorted;
+  sorted.reserve(wanted.size());
   for (const Condition& condition : wanted) sorted.push_back(&condition);
   std::ranges::sort(sorted, [](const auto* a, const auto* b) { return a->type < b->type; });
   json::array conditions;

@@ -164,9 +164,9 @@ class DocumentBuilder final : public YAML::EventHandler {
     json::value value;
     YAML::anchor_t anchor = 0;
     YAML::Mark mark;
-    std::optional<std::string> key;  // In a map: the key whose value comes next.
-    bool merge = false;              // That key is "<<".
-    std::map<std::string, bool, std::less<>> merged = {};  // Came by "<<": own keys replace them.
+    std::optional<std::string> key;                   // In a map: the key whose value comes next.
+    bool merge = false;                               // That key is "<<".
+    std::map<std::string, bool, std::less<>> merged;  // Came by "<<": own keys replace them.
   };
 
   bool IsKeyNext() const {
