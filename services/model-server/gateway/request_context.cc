@@ -95,10 +95,12 @@ void RequestContext::Finish(int status) {
   const absl::Duration took = SteadyNow() - start_;
   metrics_.in_flight.Add(-1);
   metrics_.RequestFinished(route_, status, absl::ToDoubleSeconds(took));
-  base::LogInfo("request", {{"request_id", request_id_},
-                            {"route", route_},
-                            {"code", status},
-                            {"seconds", absl::ToDoubleSeconds(took)}});
+  // Probes and scrapes come every second; what they learn is logged where it changes.
+  const auto log = request().method == "POST" ? base::LogInfo : base::LogDebug;
+  log("request", {{"request_id", request_id_},
+                  {"route", route_},
+                  {"code", status},
+                  {"seconds", absl::ToDoubleSeconds(took)}});
 }
 
 }  // namespace model_server::gateway
