@@ -14,6 +14,8 @@ namespace {
 constexpr absl::Duration kBetweenPuts = absl::Seconds(60);
 constexpr absl::Duration kSilenceShown = absl::Seconds(30);
 constexpr absl::Duration kBetweenGets = absl::Seconds(10);
+constexpr absl::Duration kListLook =
+    absl::Milliseconds(250);  // A list that changes nothing wakes nobody.
 constexpr std::string_view kBadMark = "bad:";
 constexpr std::string_view kStopMark = "stop:";
 
@@ -267,9 +269,10 @@ Step NothingKnown(const StepInputs& inputs) {
   const bool silent = inputs.now - std::min(inputs.memory.first_seen, inputs.now) < kSilenceShown;
   const bool tells = !failure.ok() && failure.error_class != ErrorClass::kUnknownOutcome;
   if (failure.ok() || (silent && !tells)) {
-    return Wait(Launching("looking at the cluster's agent pools"), kSilenceShown);
+    return Wait(Launching("looking at the cluster's agent pools"), kListLook);
   }
-  return Wait(VerdictOf(failure, {.size = "the agent pool"}, inputs.options.location));
+  return Wait(VerdictOf(failure, {.size = "the agent pool"}, inputs.options.location),
+              absl::Seconds(1));
 }
 
 Step OpenOutcome(const StepInputs& inputs) {
@@ -370,7 +373,9 @@ Step NoPool(const StepInputs& inputs) {
   }
   // Only a list that began after our last write can say that the name is free.
   const bool name_free = inputs.view.AbsentSince(inputs.claim.name, memory.write_ended);
-  if (!name_free && !memory.gone) return Wait(Launching("waiting for the list of agent pools"));
+  if (!name_free && !memory.gone) {
+    return Wait(Launching("waiting for the list of agent pools"), kListLook);
+  }
   return Launch(inputs);
 }
 
@@ -402,7 +407,9 @@ Step NextDeletionStep(const StepInputs& inputs, bool past_deadline) {
   }
   if (memory.outcome_unknown) return AskAgain(inputs);
   if (memory.gone) return drop;
-  if (!inputs.view.AbsentSince(inputs.claim.name, memory.write_ended)) return {};
+  if (!inputs.view.AbsentSince(inputs.claim.name, memory.write_ended)) {
+    return Wait(std::nullopt, kListLook);
+  }
   const bool never_tried = inputs.claim.attempt == 0 && memory.put_started == PoolMemory::kNever;
   if (never_tried) return drop;
   return AskAgain(inputs);  // Absence is believed when Azure says 404 for this one pool as well.

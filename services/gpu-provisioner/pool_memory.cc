@@ -188,7 +188,9 @@ absl::Duration WaitOf(const ArmFailure& failure, int failures, double jitter) {
 void Learn(PoolMemory& memory, const PoolResult& result, std::string_view location, double jitter) {
   const bool write =
       result.job.kind != PoolJobKind::kGet && result.job.kind != PoolJobKind::kMachines;
-  if (write && !HeldBack(result)) memory.write_ended = result.ended;
+  // A refusal changed nothing, so what the last list said still holds.
+  const bool refused = result.status >= 400 && result.status < 500;
+  if (write && !HeldBack(result) && !refused) memory.write_ended = result.ended;
   switch (result.job.kind) {
     case PoolJobKind::kPut:
       return LearnPut(memory, result, location, jitter);
