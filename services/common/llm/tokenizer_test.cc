@@ -159,7 +159,7 @@ TEST(TokenizerTest, BytesWithoutATokenYieldNothing) {
 
 TEST(TokenizerTest, AMegabyteWithoutASpaceTakesLittleTime) {
   std::string text;
-  for (int i = 0; i < (1 << 20); ++i) text += static_cast<char>('a' + (i * i + i / 7) % 26);
+  for (int64_t i = 0; i < (1 << 20); ++i) text += static_cast<char>('a' + (i * i + i / 7) % 26);
   const std::vector<int32_t> ids = SmolLm2().Encode(text, false);
   EXPECT_EQ(SmolLm2().Decode(ids, false), text);
 }
