@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 
+#include "common/base/flags.h"
 #include "common/catalog/node_estimator.h"
 
 namespace workspace_controller {
@@ -207,11 +208,18 @@ class Validator {
   }
 
   void UnknownPreset(const std::string& name) {
-    constexpr std::string_view kField = "inference.preset.name";
-    std::vector<std::string> known;
-    for (const catalog::Preset* preset : presets_.All()) known.push_back(preset->short_name());
-    Error(kField, absl::StrFormat("Unsupported inference preset name %s. Known presets: %s", name,
-                                  Joined(known, " ")));
+    std::set<std::string> known;  // Served names, for the list.
+    std::vector<std::string> all;
+    for (const catalog::Preset* preset : presets_.All()) {
+      known.insert(preset->short_name());
+      all.push_back(preset->short_name());
+      all.insert(all.end(), preset->aliases.begin(), preset->aliases.end());
+    }
+    const std::string nearest = base::NearestName(name, all);
+    const std::string hint = nearest.empty() ? "" : absl::StrFormat(", did you mean %s?", nearest);
+    Error("inference.preset.name",
+          absl::StrFormat("Unsupported inference preset name %s%s. Known presets: %s", name, hint,
+                          Joined({known.begin(), known.end()}, " ")));
   }
 
   void CheckArchitecture(const catalog::Preset& preset) {

@@ -113,6 +113,11 @@ TEST(ValidationTest, ArchitectureThatTheServerDoesNotRunIsRefusedByName) {
   EXPECT_THAT(errors, HasSubstr("LlamaForCausalLM"));
 }
 
+TEST(ValidationTest, NearMissOfAPresetsNameIsAnsweredWithThatName) {
+  EXPECT_THAT(Errors(R"({"inference":{"preset":{"name":"smollm2-135m-instrct"}}})"),
+              HasSubstr("did you mean smollm2-135m-instruct?"));
+}
+
 TEST(ValidationTest, NodesOfTheUserHaveNoInstanceType) {
   EXPECT_THAT(Errors("{}", {.nodes_are_provisioned = false}),
               HasSubstr("instanceType must be empty"));
