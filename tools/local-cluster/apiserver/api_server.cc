@@ -12,6 +12,7 @@
 #include "common/base/status_macros.h"
 #include "common/kube/json.h"
 #include "local-cluster/apiserver/bootstrap.h"
+#include "local-cluster/apiserver/crd_manager.h"
 #include "local-cluster/apiserver/credentials.h"
 #include "local-cluster/apiserver/local_transport.h"
 #include "local-cluster/apiserver/router.h"
@@ -34,7 +35,6 @@ struct ApiServer::Impl {
       : clock(options.clock == nullptr ? base::RealClock() : *options.clock),
         credentials(std::move(credentials)),
         store(std::move(the_store)),
-        kinds(std::make_shared<const KindRegistry>()),
         hub(*store, clock,
             {.bookmark_interval = options.bookmark_interval, .watches_max = options.watches_max}),
         addresses(*store),
@@ -55,10 +55,11 @@ struct ApiServer::Impl {
                 .subresources = subresources,
                 .authenticator = authenticator,
                 .metrics = metrics,
-                .kinds = [this] { return Kinds(); },
+                .kinds = [this] { return crds.kinds(); },
                 .requests_max = options.requests_max}),
         transport(MakeLocalTransport(Handler())),
-        client(*transport, {.field_manager = "local-cluster"}) {
+        client(*transport, {.field_manager = "local-cluster"}),
+        crds(*store, clock, client) {
     store->SetObserver([this] { hub.Notify(); });
   }
 
@@ -66,11 +67,6 @@ struct ApiServer::Impl {
 
   net::Handler Handler() {
     return [this](const std::shared_ptr<net::Exchange>& exchange) { router.Handle(exchange); };
-  }
-
-  std::shared_ptr<const KindRegistry> Kinds() {
-    absl::MutexLock lock(&kinds_mutex);
-    return kinds;
   }
 
   absl::Status Admit(const ResourceRequest& request, boost::json::value& object,
@@ -81,6 +77,7 @@ struct ApiServer::Impl {
 
   void Stored(const Kind& kind, ChangeType change, const SharedJson& object) {
     if (IsBuiltin(kind, "Service")) addresses.Settle(*object);
+    crds.Stored(kind, change, object);
     if (IsBuiltin(kind, "Namespace") && change == ChangeType::kAdded) {
       const std::string_view name = kube::StringAt(*object, {"metadata", "name"});
       const absl::Status filled = FillNamespace(client, name, credentials.ca.certificate_pem);
@@ -93,8 +90,6 @@ struct ApiServer::Impl {
   const base::Clock& clock;
   const Credentials credentials;
   const std::unique_ptr<Store> store;
-  absl::Mutex kinds_mutex;
-  std::shared_ptr<const KindRegistry> kinds ABSL_GUARDED_BY(kinds_mutex);
   metrics::Registry metrics;
   WatchHub hub;
   ServiceAddresses addresses;
@@ -106,6 +101,7 @@ struct ApiServer::Impl {
   Router router;
   const std::unique_ptr<kube::Transport> transport;
   kube::Client client;
+  CrdManager crds;
 };
 
 ApiServer::ApiServer() = default;
@@ -121,6 +117,7 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Open(const ApiServerOption
   auto store = std::make_unique<Store>(store_options, nullptr);
   auto server = std::unique_ptr<ApiServer>(new ApiServer());
   server->impl_ = std::make_unique<Impl>(options, std::move(credentials), std::move(store));
+  server->impl_->crds.Load();
   RETURN_IF_ERROR(CreateFirstObjects(server->impl_->client, server->ca_pem()));
   return server;
 }

@@ -10,8 +10,8 @@
 
 #include <boost/json/fwd.hpp>
 
+#include "local-cluster/apiserver/cel/schema.h"
 #include "local-cluster/apiserver/schema/errors.h"
-#include "local-cluster/apiserver/schema/schema.h"
 
 namespace local_cluster {
 

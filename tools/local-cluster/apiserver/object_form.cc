@@ -11,6 +11,7 @@
 #include "local-cluster/apiserver/schema/builtin.h"
 #include "local-cluster/apiserver/schema/json_edit.h"
 #include "local-cluster/apiserver/schema/normalize.h"
+#include "local-cluster/apiserver/schema/validate.h"
 
 namespace local_cluster {
 namespace {
@@ -123,6 +124,12 @@ absl::Status ValidateObject(const ResourceRequest& request, const boost::json::v
   if (metadata == nullptr) return InternalError("object without metadata");
   ValidateMetadata(*metadata, old_top == nullptr ? nullptr : ObjectIn(*old_top, "metadata"), kind,
                    causes);
+  if (kind.custom) {
+    const KindVersion* version = kind.Version(kind.storage_version);
+    if (version != nullptr && version->schema != nullptr) {
+      ValidateBySchema(object, old, *version->schema, causes);
+    }
+  }
   if (kind.strategy.validate != nullptr) kind.strategy.validate(top, old_top, causes);
   if (causes.empty()) return absl::OkStatus();
   return InvalidError(kind.resource_name(), StringIn(*metadata, "name"), std::move(causes));

@@ -7,6 +7,7 @@
 #include "absl/strings/escaping.h"
 
 #include "local-cluster/apiserver/builtin_strategies.h"
+#include "local-cluster/apiserver/crd.h"
 #include "local-cluster/apiserver/schema/json_edit.h"
 #include "local-cluster/apiserver/strategies.h"
 
@@ -257,6 +258,7 @@ Strategy StrategyOf(std::string_view group, std::string_view kind) {
       {"StorageClass", SetStorageClassDefaults, nullptr},
       {"MutatingWebhookConfiguration", SetWebhookDefaults, nullptr},
       {"ValidatingWebhookConfiguration", SetWebhookDefaults, nullptr},
+      {"CustomResourceDefinition", SetCrdDefaults, ValidateCrd},
       {"Lease", nullptr, ValidateLease},
       {"ControllerRevision", nullptr, ValidateRevision},
   };

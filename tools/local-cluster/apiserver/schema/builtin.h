@@ -6,7 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "local-cluster/apiserver/schema/schema.h"
+#include "local-cluster/apiserver/cel/schema.h"
 
 namespace local_cluster {
 

@@ -6,7 +6,7 @@
 
 #include "absl/status/status.h"
 
-#include "local-cluster/apiserver/schema/schema.h"
+#include "local-cluster/apiserver/cel/schema.h"
 
 namespace local_cluster {
 

@@ -16,6 +16,7 @@ namespace local_cluster {
 
 struct Schema;
 
+class Regex;
 namespace cel {
 class Program;
 }
@@ -53,7 +54,8 @@ struct Constraints {
   std::optional<double> multiple_of;
   std::optional<int64_t> length_min, length_max, items_min, items_max, properties_min,
       properties_max;
-  std::string pattern;
+  std::string pattern_text;
+  std::shared_ptr<const Regex> pattern;
   std::vector<boost::json::value> enumeration;
   bool unique_items = false;
   // Value checks only: they hold no structure.
@@ -67,10 +69,8 @@ struct Constraints {
     std::string reason;      // "FieldValueInvalid" …
     std::string field_path;  // ".spec.x"; "" for the value itself.
     bool uses_old = false;   // A transition rule: only where there was a value before.
-    bool optional_old = false;
   };
   std::vector<Rule> rules;
-  bool rules_below = false;  // This or a schema below has rules.
 
   ~Constraints();
 };

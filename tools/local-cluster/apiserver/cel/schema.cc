@@ -1,4 +1,4 @@
-#include "local-cluster/apiserver/schema/schema.h"
+#include "local-cluster/apiserver/cel/schema.h"
 
 #include <algorithm>
 
