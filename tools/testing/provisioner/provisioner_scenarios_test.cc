@@ -10,7 +10,6 @@
 namespace provisioner_testing {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 class ProvisionerTest : public testing::Test {
