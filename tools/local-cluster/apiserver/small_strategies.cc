@@ -215,7 +215,9 @@ void ValidateClaim(const object& owner, const object* old, Causes& causes) {
 
 void SetNamespaceDefaults(object& owner) {
   object& metadata = MakeObject(owner, "metadata");
-  MakeObject(metadata, "labels")["kubernetes.io/metadata.name"] = StringIn(metadata, "name");
+  // A copy: making the labels may move the name.
+  const std::string name(StringIn(metadata, "name"));
+  MakeObject(metadata, "labels")["kubernetes.io/metadata.name"] = name;
   SetDefault(MakeObject(owner, "status"), "phase", "Active");
   SetDefault(MakeObject(owner, "spec"), "finalizers", array{"kubernetes"});
 }

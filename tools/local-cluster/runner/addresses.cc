@@ -14,7 +14,7 @@ namespace {
 constexpr uint32_t kHostBits = 21;  // 127.32.0.0/11
 constexpr uint32_t kNetwork = (127U << 24) | (32U << 16);
 
-// FNV-1a: the same name gets the same address in every fresh cluster, as long as it is free.
+// FNV-1a.
 uint32_t Hash(std::string_view name) {
   uint32_t hash = 2166136261U;
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
@@ -51,7 +51,8 @@ absl::Status PodAddresses::Load() {
 std::string PodAddresses::Of(std::string_view name) {
   absl::MutexLock lock(&mutex_);
   if (const auto found = addresses_.find(name); found != addresses_.end()) return found->second;
-  uint32_t host = Hash(name);
+  // With the cluster's folder: clusters that stand side by side do not meet on an address.
+  uint32_t host = Hash(absl::StrFormat("%s/%s", path_, name));
   std::string address = AddressText(host);
   // .0.0 and .255 look like networks and broadcasts to some programs.
   while (taken_.contains(address) || address.ends_with(".0") || address.ends_with(".255")) {
