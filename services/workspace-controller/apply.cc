@@ -33,6 +33,20 @@ absl::Status CheckOwner(const kube::Resource& resource, const kube::Object& want
                       resource.kind, current.key().ToString()));
 }
 
+// Left by a Workspace of the same name that is gone: the collector has not come to it yet.
+bool IsOfPredecessor(const kube::Object& wanted, const kube::Object& current) {
+  const auto wanted_owner = wanted.controller();
+  const auto owner = current.controller();
+  return wanted_owner && owner && owner->kind == wanted_owner->kind &&
+         owner->name == wanted_owner->name && owner->uid != wanted_owner->uid;
+}
+
+absl::Status Replace(kube::Client& client, const kube::Resource& resource,
+                     const kube::Object& wanted, const kube::Object& current) {
+  RETURN_IF_ERROR(client.Delete(resource, current.key(), {.uid = std::string(current.uid())}));
+  return client.Create(resource, wanted).status();
+}
+
 }  // namespace
 
 bool Covers(const json::value& current, const json::value& wanted) {
@@ -61,6 +75,11 @@ absl::Status ApplyChild(kube::Client& client, const kube::Resource& resource, ku
   changed = false;
   wanted.SetAnnotation(kHashAnnotation,
                        net::Sha256Hex(kube::CanonicalJson(wanted.json())).substr(0, 16));
+  if (current && IsOfPredecessor(wanted, *current)) {
+    const absl::Status replaced = Replace(client, resource, wanted, *current);
+    changed = replaced.ok();
+    return replaced;
+  }
   if (current) {
     RETURN_IF_ERROR(CheckOwner(resource, wanted, *current));
     if (Covers(current->json(), wanted.json())) return absl::OkStatus();

@@ -167,6 +167,16 @@ TEST_F(WorkspaceReconcilerTest, ServiceOfSomebodyElseIsLeftAloneAndNamed) {
               HasSubstr("does not belong to this Workspace"));
 }
 
+TEST_F(WorkspaceReconcilerTest, ServiceOfADeletedNamesakeIsReplaced) {
+  const Workspace dead = Read(Patched(WorkspaceObject(), R"({"metadata":{"uid":"uid-0"}})"));
+  cluster_.Put(resources::kServices, ServiceFor(dead));
+  cluster_.Put(resources::kWorkspaces, WorkspaceObject());
+  EXPECT_TRUE(Reconcile().ok());
+  const auto service = cluster_.Find(resources::kServices, kKey);
+  ASSERT_TRUE(service.has_value());
+  EXPECT_EQ(service->controller()->uid, "uid-1");
+}
+
 TEST_F(WorkspaceReconcilerTest, FailedClaimIsReportedAndRetried) {
   cluster_.Put(resources::kWorkspaces, WorkspaceObject());
   cluster_.RefuseWith([](const net::Request& request) -> std::optional<net::Response> {
