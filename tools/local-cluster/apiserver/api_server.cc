@@ -1,5 +1,6 @@
 #include "local-cluster/apiserver/api_server.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include "local-cluster/apiserver/local_transport.h"
 #include "local-cluster/apiserver/router.h"
 #include "local-cluster/apiserver/service_addresses.h"
+#include "local-cluster/apiserver/storage/file_log.h"
 
 namespace local_cluster {
 namespace {
@@ -26,6 +28,33 @@ constexpr int kHandlerThreads = 24;
 
 bool IsBuiltin(const Kind& kind, std::string_view name) {
   return !kind.custom && kind.kind == name;
+}
+
+// The store with all that its log had; in memory where there is no folder.
+absl::StatusOr<std::unique_ptr<Store>> OpenStore(const ApiServerOptions& options,
+                                                 const StoreOptions& store_options) {
+  if (options.data_dir.empty()) return std::make_unique<Store>(store_options, nullptr);
+  FileLogOptions log;
+  log.folder = options.data_dir;
+  log.sync = options.fsync == FsyncMode::kAlways  ? SyncMode::kAlways
+             : options.fsync == FsyncMode::kBatch ? SyncMode::kBatch
+                                                  : SyncMode::kNever;
+  ASSIGN_OR_RETURN(OpenedLog opened, OpenFileLog(log));
+  auto store = std::make_unique<Store>(store_options, std::move(opened.log));
+  uint64_t revision = 0;
+  for (const LogRecord& record : opened.records) {
+    revision = std::max(revision, record.revision);
+    if (!record.key.resource.empty()) {
+      store->Restore(record, record.revision > opened.snapshot_revision);
+    }
+  }
+  store->RestoreRevision(revision);
+  store->RestoreHistoryFloor(opened.snapshot_revision);
+  if (opened.tail_cut) {
+    base::LogWarning("the log's last record was incomplete and has been cut off",
+                     {{"folder", log.folder}, {"revision", revision}});
+  }
+  return store;
 }
 
 }  // namespace
@@ -114,7 +143,7 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Open(const ApiServerOption
   store_options.history = options.history;
   store_options.history_events = static_cast<size_t>(options.history_events);
   if (options.clock != nullptr) store_options.clock = options.clock;
-  auto store = std::make_unique<Store>(store_options, nullptr);
+  ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenStore(options, store_options));
   auto server = std::unique_ptr<ApiServer>(new ApiServer());
   server->impl_ = std::make_unique<Impl>(options, std::move(credentials), std::move(store));
   server->impl_->crds.Load();

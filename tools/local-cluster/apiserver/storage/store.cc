@@ -45,9 +45,12 @@ void Store::Restore(const LogRecord& record, bool into_history) {
   absl::MutexLock lock(&mutex_);
   Publish(record);
   if (into_history) return;
-  ResourceData& data = resources_[record.key.resource];
-  data.history.clear();
-  data.history_floor = record.revision;
+  resources_[record.key.resource].history.clear();
+}
+
+void Store::RestoreHistoryFloor(uint64_t revision) {
+  absl::MutexLock lock(&mutex_);
+  floor_ = revision;
 }
 
 void Store::RestoreRevision(uint64_t revision) {
@@ -69,12 +72,14 @@ absl::StatusOr<ListResult> Store::List(const ListRange& range) const {
   ListResult result;
   result.revision = range.at_revision == 0 ? published_ : range.at_revision;
   const auto found = resources_.find(range.resource);
+  const uint64_t floor =
+      std::max(floor_, found == resources_.end() ? 0 : found->second.history_floor);
+  if (range.at_revision != 0 && result.revision < floor) {
+    return absl::OutOfRangeError(
+        absl::StrFormat("too old resource version: %d (%d)", range.at_revision, floor));
+  }
   if (found == resources_.end()) return result;
   const ResourceData& data = found->second;
-  if (result.revision < data.history_floor && range.at_revision != 0) {
-    return absl::OutOfRangeError(absl::StrFormat("too old resource version: %d (%d)",
-                                                 range.at_revision, data.history_floor));
-  }
   // What was different then: the state before the first event after that revision.
   std::map<std::string, SharedJson, std::less<>> undone;
   for (auto entry = data.history.rbegin(); entry != data.history.rend(); ++entry) {
@@ -216,12 +221,14 @@ absl::StatusOr<std::vector<StoreEvent>> Store::EventsAfter(const std::string& re
   absl::ReaderMutexLock lock(&mutex_);
   std::vector<StoreEvent> events;
   const auto found = resources_.find(resource);
+  const uint64_t floor =
+      std::max(floor_, found == resources_.end() ? 0 : found->second.history_floor);
+  if (revision < floor) {
+    return absl::OutOfRangeError(
+        absl::StrFormat("too old resource version: %d (%d)", revision, floor));
+  }
   if (found == resources_.end()) return events;
   const ResourceData& data = found->second;
-  if (revision < data.history_floor) {
-    return absl::OutOfRangeError(
-        absl::StrFormat("too old resource version: %d (%d)", revision, data.history_floor));
-  }
   auto first = std::ranges::upper_bound(
       data.history, revision, {}, [](const HistoryEntry& entry) { return entry.event.revision; });
   for (; first != data.history.end() && events.size() < limit; ++first) {

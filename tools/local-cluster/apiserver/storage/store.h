@@ -106,6 +106,8 @@ class Store {
   // Puts back what a log had, before the first other call, in the order of revisions.
   void Restore(const LogRecord& record, bool into_history);
   void RestoreRevision(uint64_t revision);
+  // Nothing is known of how things were before this revision.
+  void RestoreHistoryFloor(uint64_t revision);
 
   StoredObject Get(const StoreKey& key) const;
 
@@ -169,6 +171,7 @@ class Store {
   mutable absl::Mutex mutex_;
   std::map<std::string, ResourceData, std::less<>> resources_ ABSL_GUARDED_BY(mutex_);
   uint64_t published_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t floor_ ABSL_GUARDED_BY(mutex_) = 0;     // Of the history of all resources.
   uint64_t assigned_ ABSL_GUARDED_BY(mutex_) = 0;  // ≥ published_; the rest is on its way.
   std::vector<std::shared_ptr<Write>> waiting_ ABSL_GUARDED_BY(mutex_);  // Not yet in the log.
   std::map<StoreKey, std::shared_ptr<Write>> in_flight_ ABSL_GUARDED_BY(mutex_);  // Newest per key.
