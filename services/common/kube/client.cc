@@ -340,8 +340,8 @@ absl::StatusOr<Object> Client::Update(const Resource& resource, const Object& ob
 absl::StatusOr<Object> Client::Patch(const Resource& resource, const ObjectKey& key, PatchType type,
                                      const json::value& patch, const WriteOptions& options,
                                      std::string_view subresource) {
-  const bool may_force = type == PatchType::kApply;
-  CHECK(may_force || !options.force);
+  const bool force_fits = !options.force || type == PatchType::kApply;
+  CHECK(force_fits);
   const std::string query = WriteQuery(options, impl_->options.field_manager, options.force);
   net::Request request{.method = "PATCH",
                        .target = resource.Path(key, subresource) + query,
