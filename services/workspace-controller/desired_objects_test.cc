@@ -115,6 +115,10 @@ TEST(StatefulSetForTest, PodIsModelServerAndGatewayWithTheirFlags) {
 TEST(StatefulSetForTest, BindsToThePodsAddressAndProbesQuicklyWhereAskedTo) {
   const Made made = MakeSet("{}", {.bind_pod_ip = true, .probe_period = absl::Seconds(1)});
   EXPECT_THAT(kube::StringsAt(made.container(0), {"args"}), Contains("--bind_address=$(POD_IP)"));
+  for (const size_t container : {0, 1}) {
+    EXPECT_THAT(kube::StringsAt(made.container(container), {"args"}),
+                Contains("--drain_grace=500ms"));
+  }
   EXPECT_THAT(kube::StringsAt(made.container(1), {"args"}),
               Contains("--model_server=$(POD_IP):8001"));
   EXPECT_EQ(json::serialize(*kube::FindPath(made.container(0), {"env"})),
