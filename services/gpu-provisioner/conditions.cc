@@ -1,6 +1,7 @@
 #include "gpu-provisioner/conditions.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 
@@ -106,11 +107,12 @@ boost::json::value ClaimConditions(const kube::Object& claim,
   for (const NamedVerdict& named : verdicts) Apply(entries, named.type, named.verdict, claim, now);
   Apply(entries, "Ready", ReadyVerdict(entries), claim, now);
 
-  std::ranges::stable_sort(entries, [](const Entry& a, const Entry& b) {
+  std::ranges::sort(entries, [](const Entry& a, const Entry& b) {
     const bool a_ready = a.type == "Ready";
     const bool b_ready = b.type == "Ready";
     if (a_ready != b_ready) return b_ready;
-    return a.transition < b.transition;
+    return std::pair(a.transition, std::string_view(a.type)) <
+           std::pair(b.transition, std::string_view(b.type));
   });
   boost::json::array list;
   for (const Entry& entry : entries) {

@@ -363,7 +363,10 @@ void NodeClaimReconciler::ForgetIdle() {
         memory.put_started + absl::Minutes(2) < now && memory.write_ended + absl::Minutes(2) < now;
     return quiet && !parts_.cluster.Claim(entry.first);
   });
-  std::erase_if(launching_, [&](const auto& entry) { return !memory_.contains(entry.first); });
+  for (auto launching = launching_.begin(); launching != launching_.end();) {
+    const bool known = memory_.contains(launching->first);
+    launching = known ? std::next(launching) : launching_.erase(launching);
+  }
 }
 
 bool NodeClaimReconciler::MayTimeOut() {

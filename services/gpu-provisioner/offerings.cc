@@ -70,7 +70,7 @@ std::vector<std::string> PlacesOf(const NodeRequest& request, const SkuFacts* sk
   if (!request.zones.empty()) {
     // A zone requirement binds, whatever the table knows.
     for (const std::string& zone : request.zones) places.push_back(zone == "0" ? "" : zone);
-    std::ranges::stable_sort(places, [](const auto& a, const auto& b) {
+    std::ranges::sort(places, [](const auto& a, const auto& b) {
       return std::pair(a.empty(), a) < std::pair(b.empty(), b);
     });
     return places;
@@ -216,18 +216,19 @@ std::vector<Offering> PlanOfferings(const NodeRequest& request, const OfferingIn
                          .spot = capacity_type == "spot"};
         if (sku != nullptr && !sku->family.empty()) offering.need.family = sku->family;
         if (sku != nullptr && sku->vcpus > 0) offering.need.cores = sku->vcpus;
+        offering.place = static_cast<int>(offerings.size());
         Judge(offering, request, sku, inputs);
         offerings.push_back(std::move(offering));
       }
     }
   }
   // Places keep their order within a size; an unknown price sorts last, it is not free.
-  std::ranges::stable_sort(offerings, [](const Offering& a, const Offering& b) {
+  std::ranges::sort(offerings, [](const Offering& a, const Offering& b) {
     constexpr double kUnknown = std::numeric_limits<double>::infinity();
     return std::tuple(CapacityRank(a.ref.capacity_type), a.usd_per_hour.value_or(kUnknown),
-                      Folded(a.ref.size)) < std::tuple(CapacityRank(b.ref.capacity_type),
-                                                       b.usd_per_hour.value_or(kUnknown),
-                                                       Folded(b.ref.size));
+                      Folded(a.ref.size), a.place) < std::tuple(CapacityRank(b.ref.capacity_type),
+                                                                b.usd_per_hour.value_or(kUnknown),
+                                                                Folded(b.ref.size), b.place);
   });
   return offerings;
 }

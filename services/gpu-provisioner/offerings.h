@@ -57,6 +57,7 @@ enum class BlockedBy { kNothing, kQuota, kMark, kRestriction, kPrice, kPoolLimit
 struct Offering {
   OfferingRef ref;
   const catalog::GpuType* type = nullptr;  // Null: in no table, tried all the same.
+  int place = 0;                           // Among those of its size, the order of trying.
   std::optional<double> usd_per_hour;
   QuotaNeed need;
   QuotaCheck quota;

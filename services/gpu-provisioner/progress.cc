@@ -1,6 +1,7 @@
 #include "gpu-provisioner/progress.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace gpu_provisioner {
 namespace {
@@ -117,7 +118,9 @@ std::vector<ClaimState> ProgressBoard::All() const {
 std::vector<std::string> ProgressBoard::InPhase(Phase phase) const {
   std::vector<ClaimState> states = All();
   std::erase_if(states, [&](const ClaimState& state) { return state.phase != phase; });
-  std::ranges::stable_sort(states, {}, &ClaimState::since);
+  std::ranges::sort(states, [](const ClaimState& a, const ClaimState& b) {
+    return std::tie(a.since, a.claim) < std::tie(b.since, b.claim);
+  });
   std::vector<std::string> names;
   for (const ClaimState& state : states) names.push_back(state.claim);
   return names;
