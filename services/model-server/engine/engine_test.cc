@@ -102,17 +102,17 @@ TEST_F(EngineTest, WhatCanNeverRunIsRefusedWithBothNumbers) {
 }
 
 TEST_F(EngineTest, TheQueueTakesNoMoreThanItsLimitAndSaysWhenToComeBack) {
-  absl::Notification stepping;
-  absl::Notification go_on;
-  model_.on_step = [&] {
-    if (!stepping.HasBeenNotified()) stepping.Notify();
-    go_on.WaitForNotification();
+  const auto stepping = std::make_shared<absl::Notification>();
+  const auto go_on = std::make_shared<absl::Notification>();
+  model_.on_step = [=, this] {
+    if (!stepping->HasBeenNotified()) stepping->Notify();
+    go_on->WaitForNotification();
   };
   Start({.sequences_max = 1, .queue_max = 2});
   std::vector<std::unique_ptr<Reader>> readers;
   for (int i = 0; i < 4; ++i) readers.push_back(std::make_unique<Reader>());
   ASSERT_TRUE(Submit(*readers[0], {1}, 2).ok());
-  stepping.WaitForNotification();
+  stepping->WaitForNotification();
   // While the step runs, its request is still counted as one that waits.
   while (engine_->requests_waiting() < 2) {
     ASSERT_TRUE(Submit(*readers[engine_->requests_waiting()], {1}, 2).ok());
@@ -121,19 +121,19 @@ TEST_F(EngineTest, TheQueueTakesNoMoreThanItsLimitAndSaysWhenToComeBack) {
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_GE(*DetailsOf(refused).retry_after, absl::Seconds(1));
   EXPECT_THAT(registry_.Text(), HasSubstr("model_server_rejected_total"));
-  go_on.Notify();
+  go_on->Notify();
   EXPECT_EQ(readers[0]->ReadAll().size(), 2);
 }
 
 TEST_F(EngineTest, AnAbortedRequestEndsAndSaysSo) {
-  Start({.kv_blocks = 64});
-  absl::Notification stepping;
-  model_.on_step = [&] {
-    if (model_.steps() == 3 && !stepping.HasBeenNotified()) stepping.Notify();
+  const auto stepping = std::make_shared<absl::Notification>();
+  model_.on_step = [=, this] {
+    if (model_.steps() == 3 && !stepping->HasBeenNotified()) stepping->Notify();
   };
+  Start({.kv_blocks = 64});
   Reader reader;
   ASSERT_TRUE(Submit(reader, {1, 2, 3}, 250, "abc").ok());
-  stepping.WaitForNotification();
+  stepping->WaitForNotification();
   EXPECT_FALSE(engine_->Abort("other"));
   engine_->Abort("abc");
   reader.ReadAll();

@@ -263,14 +263,14 @@ TEST_F(RpcTest, DropOldestKeepsTheEndOfAPromptThatIsTooLong) {
 }
 
 TEST_F(RpcTest, AClientThatGoesAwayFreesTheEngine) {
-  absl::Notification reached;
-  model_.on_step = [&] {
-    if (model_.steps() == 20) reached.Notify();
+  const auto reached = std::make_shared<absl::Notification>();
+  model_.on_step = [=, this] {
+    if (model_.steps() == 20) reached->Notify();
   };
   Load({.sequences_max = 1});
   grpc::ClientContext context;
   auto stream = stub_->Generate(&context, Request("Hello", 250));
-  reached.WaitForNotification();
+  reached->WaitForNotification();
   context.TryCancel();
   pb::GenerateChunk chunk;
   while (stream->Read(&chunk)) {
@@ -280,15 +280,15 @@ TEST_F(RpcTest, AClientThatGoesAwayFreesTheEngine) {
 }
 
 TEST_F(RpcTest, ADeadlineEndsTheCall) {
-  absl::Notification go_on;
-  model_.on_step = [&] { go_on.WaitForNotificationWithTimeout(absl::Milliseconds(300)); };
+  const auto go_on = std::make_shared<absl::Notification>();
+  model_.on_step = [=, this] { go_on->WaitForNotificationWithTimeout(absl::Milliseconds(300)); };
   Load();
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
   const Answer answer =
       Read(context, *stub_->Generate(&context, Request("Hello", 250)), pb::GenerateChunk());
   EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  go_on.Notify();
+  go_on->Notify();
 }
 
 TEST_F(RpcTest, LogprobsCarryBytesAndAlternatives) {
@@ -371,26 +371,26 @@ TEST_F(RpcTest, DrainingRefusesNewRequestsAndReportsToTheEnd) {
 }
 
 TEST_F(RpcTest, ARequestIsAbortedByItsId) {
-  absl::Notification reached;
-  absl::Notification go_on;
-  model_.on_step = [&] {
+  const auto reached = std::make_shared<absl::Notification>();
+  const auto go_on = std::make_shared<absl::Notification>();
+  model_.on_step = [=, this] {
     if (model_.steps() != 5) return;
-    reached.Notify();
-    go_on.WaitForNotification();
+    reached->Notify();
+    go_on->WaitForNotification();
   };
   Load();
   pb::GenerateRequest request = Request("Hello", 250);
   request.set_request_id("mine");
   grpc::ClientContext context;
   auto stream = stub_->Generate(&context, request);
-  reached.WaitForNotification();
+  reached->WaitForNotification();
   pb::AbortRequest abort;
   abort.set_request_id("mine");
   pb::AbortResponse found;
   grpc::ClientContext second;
   ASSERT_TRUE(admin_stub_->Abort(&second, abort, &found).ok());
   EXPECT_TRUE(found.found());
-  go_on.Notify();
+  go_on->Notify();
   const Answer answer = Read(context, *stream, pb::GenerateChunk());
   EXPECT_TRUE(answer.status.ok());
   ASSERT_EQ(answer.finishes.size(), 1);
