@@ -102,9 +102,12 @@ absl::Status NodeClaimReconciler::DropFinalizers(const Pass& pass) {
         kube::RemoveFinalizer(parts_.kube, kube::resources::kNodes, *current, kFinalizer).status());
     Count("karpenter_nodes_terminated_total", "Nodes whose machine is gone");
   }
-  RETURN_IF_ERROR(kube::RemoveFinalizer(parts_.kube, kube::resources::kNodeClaims,
-                                        pass.claim.object, kFinalizer)
-                      .status());
+  const absl::Status dropped = kube::RemoveFinalizer(parts_.kube, kube::resources::kNodeClaims,
+                                                     pass.claim.object, kFinalizer)
+                                   .status();
+  // The cache may still show a claim that is gone.
+  if (absl::IsNotFound(dropped)) return absl::OkStatus();
+  RETURN_IF_ERROR(dropped);
   base::LogInfo("node claim gone",
                 {{"claim", pass.claim.name}, {"took", pass.wall - *pass.claim.deleted}});
   Count("karpenter_nodeclaims_terminated_total", "Claims whose end is complete");
