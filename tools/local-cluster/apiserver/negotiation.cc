@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "common/kube/json.h"
 #include "local-cluster/apiserver/schema/errors.h"
+#include "local-cluster/apiserver/schema/protobuf.h"
 
 namespace local_cluster {
 namespace {
@@ -95,6 +96,7 @@ absl::StatusOr<boost::json::value> ParseBody(const net::Request& request) {
     if (documents.size() != 1) return BadRequestError("the body must be one YAML document");
     return std::move(documents.front());
   }
+  if (type == "application/vnd.kubernetes.protobuf") return DecodeProtobuf(request.body);
   if (type.empty() || type == "*/*" || type == "application/json" || type.ends_with("+json")) {
     return kube::ParseJson(request.body);
   }
