@@ -12,6 +12,8 @@
 #include "bench/model/machine.h"
 #include "common/base/flags.h"
 #include "common/base/status_macros.h"
+#include "common/llm/gguf.h"
+#include "common/llm/model_config.h"
 #include "model-server/model/load.h"
 
 namespace bench {
@@ -91,7 +93,8 @@ void PrintDecode(Model& model, const Options& options, const Machine& machine, i
   std::fflush(stdout);
 }
 
-void PrintPrefill(Model& model, const Options& options, const Machine& machine, int tokens) {
+void PrintPrefill(Model& model, const Options& options, const Machine& machine, int hidden,
+                  int tokens) {
   Sequences sequences(model, 1, tokens);
   const int chunk = model.facts().step_tokens_max;
   const double seconds = BestSeconds(options.repeats, [&] {
@@ -102,7 +105,7 @@ void PrintPrefill(Model& model, const Options& options, const Machine& machine, 
   });
   // Two operations per weight of the layers; the head runs once.
   const double layers = static_cast<double>(model.facts().parameters) -
-                        static_cast<double>(model.facts().vocabulary) * 576;
+                        static_cast<double>(model.facts().vocabulary) * hidden;
   const double operations = 2 * layers * tokens;
   absl::PrintF("prefill %4d            %8.1f tok/s  %6.1f ms        %5.0f GOPS (%.0f %% of int8)\n",
                tokens, tokens / seconds, seconds * 1e3, operations / seconds / 1e9,
@@ -116,6 +119,9 @@ absl::Status Run(const Options& options) {
       const std::unique_ptr<Model> model,
       model_server::LoadModel(options.model, {.isa = options.isa, .threads = options.threads}));
   RETURN_IF_ERROR(model->AllocateCache(2048));
+  ASSIGN_OR_RETURN(const std::string path, model_server::FindModelFile(options.model));
+  ASSIGN_OR_RETURN(const auto file, llm::GgufFile::Open(path));
+  ASSIGN_OR_RETURN(const llm::ModelConfig config, llm::ReadModelConfig(*file));
   absl::PrintF("loaded in %.0f ms: %s %s, %s, %s\n",
                absl::ToDoubleMilliseconds(absl::Now() - start), model->facts().architecture,
                model->facts().quantization, model->facts().device, model->facts().isa);
@@ -132,7 +138,7 @@ absl::Status Run(const Options& options) {
     }
   }
   for (const int tokens : {128, 512, 2048}) {
-    if (wanted("prefill", tokens)) PrintPrefill(*model, options, machine, tokens);
+    if (wanted("prefill", tokens)) PrintPrefill(*model, options, machine, config.hidden, tokens);
   }
   return absl::OkStatus();
 }
