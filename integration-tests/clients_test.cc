@@ -28,10 +28,10 @@ class ClientsTest : public testing::Test {
   }
 
   // A Python with `package`, in a folder beside the build; "" when it cannot be had.
-  static std::string PythonWith(const std::string& package) {
+  static std::string PythonWith(const std::string& package, const std::string& module) {
     const std::string folder = Binary("../python-" + package);
     std::string python = folder + "/bin/python";
-    if (RunCommand({python, "-c", "import " + package}).exit_code == 0) return python;
+    if (RunCommand({python, "-c", "import " + module}).exit_code == 0) return python;
     if (RunCommand({"python3", "-m", "venv", folder}).exit_code != 0) return "";
     const CommandResult pip =
         RunCommand({python, "-m", "pip", "install", "-q", "--disable-pip-version-check", package},
@@ -44,7 +44,7 @@ class ClientsTest : public testing::Test {
 };
 
 TEST_F(ClientsTest, OpenAiPackageChatsWithAndWithoutStreaming) {
-  const std::string python = PythonWith("openai");
+  const std::string python = PythonWith("openai", "openai");
   if (python.empty()) GTEST_SKIP() << "SKIPPED: the Python package openai cannot be had here";
   const CommandResult result =
       RunCommand({python, SourcePath("integration-tests/clients/openai_client.py"), url_ + "/v1"});
@@ -53,15 +53,16 @@ TEST_F(ClientsTest, OpenAiPackageChatsWithAndWithoutStreaming) {
 }
 
 TEST_F(ClientsTest, GrpcClientMadeFromTheProtosAloneChats) {
-  if (RunCommand({"/usr/bin/python3", "-c", "import grpc_tools, grpc"}).exit_code != 0) {
-    GTEST_SKIP() << "SKIPPED: python3-grpc-tools is not installed: run tools/setup --tests";
+  const std::string python = PythonWith("grpcio-tools", "grpc_tools, grpc");
+  if (python.empty()) {
+    GTEST_SKIP() << "SKIPPED: the Python package grpcio-tools cannot be had here";
   }
   const auto pod =
       cluster_.Get(kube::resources::kPods, {"default", absl::StrFormat("%s-0", kWorkspace)});
   ASSERT_TRUE(pod.has_value());
   const CommandResult result = RunCommand(
-      {"/usr/bin/python3", SourcePath("integration-tests/clients/grpc_client.py"),
-       SourcePath("protos"), absl::StrFormat("%s:8001", pod->StringAt({"status", "podIP"}))});
+      {python, SourcePath("integration-tests/clients/grpc_client.py"), SourcePath("protos"),
+       absl::StrFormat("%s:8001", pod->StringAt({"status", "podIP"}))});
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
   EXPECT_THAT(result.out, HasSubstr("all good"));
 }

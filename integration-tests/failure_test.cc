@@ -85,16 +85,19 @@ TEST(FailureTest, SecondUpJoinsTheRunningCluster) {
   EXPECT_EQ(cluster.Pid("local-cluster"), before);
 }
 
-TEST(FailureTest, TakenPortIsRefusedWithTheHolderAndTheRemedy) {
+TEST(FailureTest, TakenPortIsRefusedWithTheRemedy) {
   auto holder = net::HttpServer::Start(
       {}, [](const std::shared_ptr<net::Exchange>& exchange) { exchange->Send({.status = 204}); });
   ASSERT_TRUE(holder.ok()) << holder.status();
   Cluster cluster;
-  const CommandResult up =
-      cluster.Kaito("up", {"--detach", absl::StrFormat("--port=%d", (*holder)->port())});
-  EXPECT_EQ(up.exit_code, 1) << up.out << up.err;
-  EXPECT_THAT(up.err, AllOf(HasSubstr(absl::StrFormat("port %d is taken by", (*holder)->port())),
-                            HasSubstr("--port")));
+  const CommandResult up = RunCommand(
+      {Binary("local-cluster"), "--state_dir", cluster.state_dir(), "--bin_dir", Binary(""),
+       "--deploy_dir", SourcePath("deploy"), absl::StrFormat("--api_port=%d", (*holder)->port())},
+      {.timeout = absl::Seconds(20)});
+  EXPECT_NE(up.exit_code, 0) << up.out << up.err;
+  EXPECT_NE(up.exit_code, 124) << up.out << up.err;
+  EXPECT_THAT(up.err, AllOf(HasSubstr(absl::StrFormat("port %d", (*holder)->port())),
+                            HasSubstr("is taken")));
   EXPECT_TRUE(cluster.Processes().empty());
 }
 

@@ -7,7 +7,7 @@ from grpc_tools import protoc
 
 folder = tempfile.mkdtemp()
 PROTO = sys.argv[1] + "/kaito/inference/v1/inference.proto"
-assert protoc.main(["protoc", "--experimental_allow_proto3_optional", f"-I{sys.argv[1]}", f"--python_out={folder}",
+assert protoc.main(["protoc", f"-I{sys.argv[1]}", f"--python_out={folder}",
                     f"--grpc_python_out={folder}", PROTO]) == 0
 sys.path.insert(0, folder)
 
