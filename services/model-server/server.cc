@@ -122,7 +122,8 @@ class Server {
 
  private:
   int Fail(const absl::Status& status, int code) {
-    base::LogError("the model server ends", {{"error", std::string(status.message())}, {"exit_code", code}});
+    base::LogError("the model server ends",
+                   {{"error", std::string(status.message())}, {"exit_code", code}});
     return code;
   }
 

@@ -91,8 +91,8 @@ class ClusterTest : public testing::Test {
     return created.ok() ? *created : *object;
   }
 
-  // Looks again after each change that the informers see, and at times: a proxy that begins to listen
-  // changes no object.
+  // Looks again after each change that the informers see, and at times: a proxy that begins to
+  // listen changes no object.
   ::testing::AssertionResult Await(const std::function<bool()>& holds) {
     const absl::Time deadline = absl::Now() + kPatience;
     while (true) {

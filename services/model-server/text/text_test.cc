@@ -19,7 +19,7 @@ const llm::Tokenizer& SmolLm2() {
 
 // What comes out for `text` cut into pieces of `size` bytes.
 std::string RunStops(std::vector<std::string> stops, std::string_view text, size_t size,
-                bool include_stop = false) {
+                     bool include_stop = false) {
   StopMatcher matcher(std::move(stops), include_stop);
   std::string out;
   for (size_t at = 0; at < text.size(); at += size) out += matcher.Append(text.substr(at, size));

@@ -2,12 +2,13 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
 #include "boost/json.hpp"
 #include "common/base/files.h"
 #include "common/kube/json.h"
 #include "common/net/http_client.h"
-#include "gmock/gmock.h"
-#include "gtest/gtest.h"
 #include "local-cluster/apiserver/api_server.h"
 
 namespace local_cluster::azure {
@@ -42,10 +43,11 @@ class ArmEmulatorTest : public testing::Test {
   }
 
   net::Request TokenRequest(const std::string& secret) const {
-    return {.method = "POST",
-            .target = "/" + options_.tenant_id + "/oauth2/v2.0/token",
-            .body = "grant_type=client_credentials&client_id=" + options_.client_id +
-                    "&scope=https%3A%2F%2Fmanagement.core.local%2F.default&client_secret=" + secret};
+    return {
+        .method = "POST",
+        .target = "/" + options_.tenant_id + "/oauth2/v2.0/token",
+        .body = "grant_type=client_credentials&client_id=" + options_.client_id +
+                "&scope=https%3A%2F%2Fmanagement.core.local%2F.default&client_secret=" + secret};
   }
   static std::string TokenOf(const net::Response& response) {
     return std::string(kube::StringAt(boost::json::parse(response.body), {"access_token"}));
@@ -66,12 +68,13 @@ class ArmEmulatorTest : public testing::Test {
   }
   void Control(const std::string& path, const std::string& json) {
     EXPECT_EQ(
-        arm_->Handle({.method = "POST", .target = "/_emulator/" + path, .body = json})->status, 200);
+        arm_->Handle({.method = "POST", .target = "/_emulator/" + path, .body = json})->status,
+        200);
   }
   std::string State(const std::string& pool) {
     const auto response = Call("GET", Pool(pool));
-    return std::string(kube::StringAt(boost::json::parse(response.body),
-                                      {"properties", "provisioningState"}));
+    return std::string(
+        kube::StringAt(boost::json::parse(response.body), {"properties", "provisioningState"}));
   }
   void Advance(absl::Duration by) {
     clock_.Advance(by);
@@ -125,8 +128,8 @@ TEST_F(ArmEmulatorTest, ConditionsOnRequestsAreKept) {
 }
 
 TEST_F(ArmEmulatorTest, TheLastPageHasALinkToAnEmptyOne) {
-  const auto list = boost::json::parse(
-      Call("GET", std::string(kPools) + "?api-version=2025-10-01").body);
+  const auto list =
+      boost::json::parse(Call("GET", std::string(kPools) + "?api-version=2025-10-01").body);
   EXPECT_EQ(list.at("value").as_array().size(), 1U);
   std::string link(kube::StringAt(list, {"nextLink"}));
   link = link.substr(link.find("/subscriptions"));

@@ -46,7 +46,8 @@ SupervisedProgram GpuProvisioner(const ClusterFacts& facts) {
       "--grpc_address=" + facts.ProvisionerAddress(),
       absl::StrFormat("--metrics_port=%d", facts.provisioner_metrics_port),
       absl::StrFormat("--health_probe_port=%d", facts.provisioner_health_port),
-      "--leader_election_namespace=kube-system", "--bind_address=127.0.0.1"};
+      "--leader_election_namespace=kube-system",
+      "--bind_address=127.0.0.1"};
   if (facts.clock_rate != 1) {
     arguments.push_back(absl::StrFormat("--clock_rate=%g", facts.clock_rate));
   }

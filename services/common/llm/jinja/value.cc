@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "absl/strings/string_view.h"
+
 #include "boost/json.hpp"
 
 namespace llm::jinja {
