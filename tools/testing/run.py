@@ -182,12 +182,12 @@ def run_fuzz():
     return result
 
 
-def run_integration():
-    result = Result("integration")
+def run_integration(label="integration"):
+    result = Result(label)
     if not build("release"):
-        result.failed, result.failures = 1, ["integration: build of release"]
+        result.failed, result.failures = 1, [f"{label}: build of release"]
         return result
-    for name, command in test_programs("release", "integration").items():
+    for name, command in test_programs("release", label).items():
         run_gtest(result, name, command, 900)
     return result
 
@@ -199,6 +199,7 @@ PARTS = {
     "tsan": lambda: run_unit("tsan", "tsan", only=TSAN_TARGETS, timeout=600),
     "fuzz": run_fuzz,
     "integration": run_integration,
+    "kill": lambda: run_integration("kill"),
 }
 
 
