@@ -1,10 +1,7 @@
 // The binary `model-server`: one model, served over gRPC.
 
 #include <cstdio>
-#include <memory>
 #include <string>
-#include <thread>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_format.h"

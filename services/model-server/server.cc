@@ -1,7 +1,6 @@
 #include "model-server/server.h"
 
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <utility>
@@ -9,13 +8,11 @@
 #include <unistd.h>
 
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/signals.h"
 #include "common/base/status_macros.h"
-#include "common/base/thread.h"
 #include "common/llm/gguf.h"
 #include "common/llm/text_files.h"
 #include "common/metrics/metrics.h"
@@ -82,9 +79,9 @@ int CacheBlocks(const ServerOptions& options, const ModelFacts& facts) {
 }
 
 // One server. Serve() is its only user; the main thread owns it.
-class Server {
+class ModelServer {
  public:
-  explicit Server(const ServerOptions& options)
+  explicit ModelServer(const ServerOptions& options)
       : options_(options), registry_(options.version), state_(clock_), context_(state_, clock_) {
     context_.version = options.version;
     context_.deadline_default = options.request_deadline_default;
@@ -99,15 +96,7 @@ class Server {
   int Run() {
     if (absl::Status status = StartPorts(); !status.ok()) return Fail(status, kInternalError);
     state_.Set(State::kLoading, "the model is being loaded");
-    absl::Status loaded;
-    std::atomic<bool> done = false;
-    {
-      const std::jthread loader = base::StartThread("load", [&](const std::stop_token&) {
-        loaded = Load();
-        done = true;
-        if (!loaded.ok()) base::RequestStop();
-      });
-    }
+    const absl::Status loaded = Load();
     if (!loaded.ok()) return Fail(loaded, ExitCodeOf(loaded));
     grpc_->SetServing(true);
     state_.Set(State::kServing, "requests are served");
@@ -288,6 +277,6 @@ class Server {
 
 }  // namespace
 
-int Serve(const ServerOptions& options) { return Server(options).Run(); }
+int Serve(const ServerOptions& options) { return ModelServer(options).Run(); }
 
 }  // namespace model_server

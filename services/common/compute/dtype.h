@@ -8,6 +8,7 @@
 
 namespace compute {
 
+// NOLINTBEGIN(readability-identifier-naming): the formats' own names.
 enum class DType : uint32_t {
   kF32 = 0,
   kF16 = 1,
@@ -29,6 +30,7 @@ enum class DType : uint32_t {
   kBF16 = 30,
   kMXFP4 = 39,
 };
+// NOLINTEND(readability-identifier-naming)
 
 // A tensor of this type is a row of blocks of `values` values in `bytes` bytes each. Plain numbers
 // are blocks of one.
